@@ -1,0 +1,119 @@
+//! The configuration of a host, as an operator writes it. An unknown key is an error.
+
+use std::path::PathBuf;
+
+#[cfg(feature = "serde")]
+pub mod duration;
+
+use crate::capability::Capability;
+use crate::component::{ByteSize, ResourceLimits};
+use crate::security::SecurityMode;
+use crate::storage::Durability;
+
+/// Everything about a host that can be written in a file.
+///
+/// ```
+/// use airssys_wasm_core::config::HostConfig;
+///
+/// let config: HostConfig = toml::from_str(r#"
+///     [runtime]
+///     max-component-size = "8 MiB"
+///     [runtime.limits]
+///     memory = "32 MiB"
+///     deadline = "250 ms"
+///     [security]
+///     mode = "strict"
+///     forbidden = ["storage:bank/**"]
+///     [storage]
+///     backend = "redb"
+///     path = "state.redb"
+/// "#)?;
+/// assert_eq!(config.runtime.limits.deadline.as_millis(), 250);
+///
+/// let refused = toml::from_str::<HostConfig>("[runtime]\nmax-size = 1").unwrap_err();
+/// assert!(refused.message().starts_with("unknown field `max-size`, expected one of"));
+/// # Ok::<(), toml::de::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, rename_all = "kebab-case"))]
+pub struct HostConfig {
+    /// What runs components, and how much of it.
+    pub runtime: RuntimeConfig,
+    /// Who may do what.
+    pub security: SecurityConfig,
+    /// Where state lives.
+    pub storage: StorageConfig,
+}
+
+/// What runs components, and how much of it.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, rename_all = "kebab-case"))]
+pub struct RuntimeConfig {
+    /// The largest component binary that is loaded at all.
+    pub max_component_size: ByteSize,
+    /// The most instances alive at a time.
+    pub max_instances: u32,
+    /// The stack of a guest. Calls nested deeper trap.
+    pub max_stack: ByteSize,
+    /// Where compiled code is kept between runs. None: nowhere.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub code_cache: Option<PathBuf>,
+    /// The limits of a component that states none of its own.
+    pub limits: ResourceLimits,
+}
+
+impl Default for RuntimeConfig {
+    /// Components up to 64 MiB, 1,000 of them, a stack of 512 KiB, no cache.
+    fn default() -> Self {
+        Self {
+            max_component_size: ByteSize::mib(64),
+            max_instances: 1_000,
+            max_stack: ByteSize::kib(512),
+            code_cache: None,
+            limits: ResourceLimits::default(),
+        }
+    }
+}
+
+/// Who may do what.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(default, deny_unknown_fields, rename_all = "kebab-case"))]
+pub struct SecurityConfig {
+    /// How strictly the gate decides where nothing was said.
+    pub mode: SecurityMode,
+    /// What no component may do, whatever it was granted.
+    pub forbidden: Vec<Capability>,
+}
+
+/// Where state lives.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(
+    feature = "serde",
+    serde(tag = "backend", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")
+)]
+#[non_exhaustive]
+pub enum StorageConfig {
+    /// In the process: gone with it.
+    #[default]
+    Memory,
+    /// In a redb file.
+    Redb {
+        /// The file; created when it does not exist.
+        path: PathBuf,
+        /// Memory for cached pages.
+        #[cfg_attr(feature = "serde", serde(default = "default_cache"))]
+        cache: ByteSize,
+        /// What a handler's writes survive when its answer is given.
+        #[cfg_attr(feature = "serde", serde(default))]
+        durability: Durability,
+    },
+}
+
+/// Memory for cached pages where nothing is said.
+pub const fn default_cache() -> ByteSize {
+    ByteSize::mib(64)
+}
