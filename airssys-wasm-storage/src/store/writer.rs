@@ -1,0 +1,215 @@
+//! The writer: one thread that takes the turn for everybody and applies concurrent commits together.
+
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use airssys_wasm_core::error::{Result, StorageFault, WasmError};
+use airssys_wasm_core::storage::{Batch, CommitOutcome, Durability, MAX_BATCH_BYTES};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+
+use super::OPEN;
+use super::commit::Committer;
+use crate::engine::KeyValueEngine;
+
+/// The most batches of one engine transaction.
+const MAX_GROUP: usize = 512;
+/// The most bytes of keys and values of one engine transaction; a batch is at most this large.
+const MAX_GROUP_BYTES: usize = MAX_BATCH_BYTES;
+/// The most bytes that wait in the queue; who comes later waits outside.
+const MAX_QUEUE_BYTES: usize = 4 * MAX_BATCH_BYTES;
+/// What a queued batch counts beside its keys and values.
+const BATCH_OVERHEAD: usize = 1 << 10;
+
+/// The queue in front of the thread.
+#[derive(Debug)]
+pub(super) struct Writer {
+    /// None once the store is being dropped.
+    jobs: Option<Sender<Job>>,
+    room: Arc<Semaphore>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+enum Job {
+    Commit(Queued),
+    Sync(oneshot::Sender<Result<()>>),
+    Close(oneshot::Sender<Result<()>>),
+}
+
+#[derive(Debug)]
+struct Queued {
+    batch: Batch,
+    durability: Durability,
+    answer: oneshot::Sender<Result<CommitOutcome>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl Writer {
+    /// Starts the thread.
+    pub(super) fn start<E: KeyValueEngine>(
+        committer: Committer<E>,
+        flush_interval: Duration,
+    ) -> Result<Self> {
+        let (jobs, queue) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("airssys-storage".to_owned())
+            .spawn(move || Loop { committer, queue, flush_interval, flush_at: None }.run())
+            .map_err(|cause| {
+                WasmError::storage(OPEN, StorageFault::Io)
+                    .saying("the writer thread could not be started")
+                    .because(cause)
+                    .advising("Raise the limit of threads for this process.")
+            })?;
+        let room = Arc::new(Semaphore::new(MAX_QUEUE_BYTES));
+        Ok(Self { jobs: Some(jobs), room, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// None when the thread has ended.
+    pub(super) async fn commit(&self, batch: Batch, durability: Durability) -> Option<Result<CommitOutcome>> {
+        let bytes = batch.bytes().saturating_add(BATCH_OVERHEAD).min(MAX_QUEUE_BYTES);
+        let room =
+            Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok()?;
+        let (answer, answered) = oneshot::channel();
+        self.ask(Job::Commit(Queued { batch, durability, answer, _room: room }))?;
+        answered.await.ok()
+    }
+
+    /// None when the thread has ended.
+    pub(super) async fn sync(&self) -> Option<Result<()>> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Job::Sync(answer))?;
+        answered.await.ok()
+    }
+
+    /// Ends the thread, after everything that was queued before.
+    pub(super) async fn close(&self) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let outcome = match self.ask(Job::Close(answer)) {
+            Some(()) => answered.await.ok(),
+            None => None,
+        };
+        self.join();
+        // No answer: another close was there before.
+        outcome.unwrap_or(Ok(()))
+    }
+
+    fn ask(&self, job: Job) -> Option<()> {
+        self.jobs.as_ref()?.send(job).ok()
+    }
+
+    /// Waits for the thread, which has been told to end.
+    fn join(&self) {
+        // Held while waiting: a second caller returns when the thread is gone, too.
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // A panic of the thread has answered its callers already, by dropping their channels.
+            let _ended = thread.join();
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.jobs = None;
+        self.join();
+    }
+}
+
+/// What the thread does.
+struct Loop<E: KeyValueEngine> {
+    committer: Committer<E>,
+    queue: Receiver<Job>,
+    flush_interval: Duration,
+    flush_at: Option<Instant>,
+}
+
+impl<E: KeyValueEngine> Loop<E> {
+    fn run(mut self) {
+        while let Some(job) = self.next() {
+            let mut job = Some(job);
+            while let Some(current) = job.take() {
+                match current {
+                    Job::Commit(first) => job = self.commit(first),
+                    // A caller who has gone away does not want the answer.
+                    Job::Sync(answer) => {
+                        let synced = self.committer.sync();
+                        self.settle();
+                        let _ = answer.send(synced);
+                    }
+                    Job::Close(answer) => {
+                        let closed = self.committer.close();
+                        drop(self);
+                        let _ = answer.send(closed);
+                        return;
+                    }
+                }
+            }
+        }
+        // Nobody is left to be told; what was lost was promised to nobody as durable.
+        let _ = self.committer.close();
+    }
+
+    /// The next job; flushes when it is time. None when the store has been dropped and the queue is empty.
+    fn next(&mut self) -> Option<Job> {
+        loop {
+            let Some(at) = self.flush_at else { return self.queue.recv().ok() };
+            let wait = at.saturating_duration_since(Instant::now());
+            if wait.is_zero() {
+                self.flush();
+                continue;
+            }
+            match self.queue.recv_timeout(wait) {
+                Ok(job) => return Some(job),
+                Err(RecvTimeoutError::Timeout) => self.flush(),
+                Err(RecvTimeoutError::Disconnected) => return None,
+            }
+        }
+    }
+
+    fn flush(&mut self) {
+        // A failure makes the store read-only; whoever commits or synchronises next is told.
+        let _ = self.committer.sync();
+        self.flush_at = None;
+    }
+
+    /// Applies `first` and what has gathered behind it. Returns the job that ended the group, if one did.
+    fn commit(&mut self, first: Queued) -> Option<Job> {
+        let mut bytes = first.batch.bytes();
+        let mut group = vec![first];
+        let mut behind = None;
+        while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
+            match self.queue.try_recv() {
+                Ok(Job::Commit(queued)) if bytes + queued.batch.bytes() <= MAX_GROUP_BYTES => {
+                    bytes += queued.batch.bytes();
+                    group.push(queued);
+                }
+                Ok(other) => {
+                    behind = Some(other);
+                    break;
+                }
+                Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
+            }
+        }
+        let batches: Vec<_> = group.iter().map(|queued| (&queued.batch, queued.durability)).collect();
+        let answers = self.committer.commit(&batches);
+        self.settle();
+        for (queued, answer) in group.into_iter().zip(answers) {
+            let _ = queued.answer.send(answer);
+        }
+        if behind.is_some() && self.flush_at.is_some_and(|at| at <= Instant::now()) {
+            self.flush();
+        }
+        behind
+    }
+
+    /// Sets or forgets the time of the next flush, after something was written.
+    fn settle(&mut self) {
+        if self.committer.undurable() {
+            self.flush_at.get_or_insert_with(|| Instant::now() + self.flush_interval);
+        } else {
+            self.flush_at = None;
+        }
+    }
+}

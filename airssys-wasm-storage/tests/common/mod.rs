@@ -1,0 +1,195 @@
+//! What the tests of every store share.
+
+#![allow(dead_code, reason = "each test binary uses a part of it")]
+
+use std::sync::Arc;
+
+use airssys_wasm_core::error::{Detail, Result, StorageFault};
+use airssys_wasm_core::storage::{
+    Batch, Durability, Key, KeyRange, Namespace, Page, Record, StorageBackend, Usage,
+};
+use airssys_wasm_storage::MemoryStore;
+#[cfg(feature = "redb")]
+use airssys_wasm_storage::{RedbOptions, RedbStore};
+
+/// A fresh store, and the folder it lives in.
+pub(crate) struct Bench {
+    pub(crate) store: Arc<dyn StorageBackend>,
+    #[cfg(feature = "redb")]
+    folder: Option<tempfile::TempDir>,
+}
+
+impl Bench {
+    pub(crate) fn memory() -> Self {
+        Self {
+            store: Arc::new(MemoryStore::new()),
+            #[cfg(feature = "redb")]
+            folder: None,
+        }
+    }
+
+    #[cfg(feature = "redb")]
+    pub(crate) fn redb() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(open(&folder.path().join("store.redb")));
+        Self { store, folder: Some(folder) }
+    }
+
+    /// Closes and opens again what outlives its store.
+    pub(crate) async fn reopen(&mut self) {
+        #[cfg(feature = "redb")]
+        if let Some(folder) = &self.folder {
+            self.store.close().await.unwrap();
+            self.store = Arc::new(open(&folder.path().join("store.redb")));
+        }
+    }
+}
+
+#[cfg(feature = "redb")]
+pub(crate) fn open(path: &std::path::Path) -> RedbStore {
+    RedbStore::open(path, RedbOptions::default()).unwrap()
+}
+
+/// Runs a test on every store.
+#[macro_export]
+macro_rules! on_every_store {
+    ($(async fn $name:ident($bench:ident: Bench) $body:block)*) => {$(
+        mod $name {
+            #[allow(unused_imports, reason = "not every test needs everything")]
+            use super::*;
+
+            async fn check(#[allow(unused_mut, reason = "few tests open again")] mut $bench: Bench) $body
+
+            #[tokio::test]
+            async fn memory() {
+                check(Bench::memory()).await;
+            }
+
+            #[cfg(feature = "redb")]
+            #[tokio::test]
+            async fn redb() {
+                check(Bench::redb()).await;
+            }
+        }
+    )*};
+}
+
+pub(crate) fn key(bytes: impl AsRef<[u8]>) -> Key {
+    Key::new(bytes.as_ref()).unwrap()
+}
+
+pub(crate) fn space(name: impl AsRef<[u8]>) -> Namespace {
+    Namespace::new(name).unwrap()
+}
+
+pub(crate) async fn put(store: &dyn StorageBackend, namespace: &Namespace, name: &str, value: &str) {
+    let mut batch = Batch::new();
+    batch.put(namespace, key(name), value);
+    store.commit(batch, Durability::Eventual).await.unwrap();
+}
+
+pub(crate) async fn get(
+    store: &dyn StorageBackend,
+    namespace: &Namespace,
+    name: impl AsRef<[u8]>,
+) -> Option<Record> {
+    store.get(namespace, &key(name)).await.unwrap()
+}
+
+pub(crate) async fn value(
+    store: &dyn StorageBackend,
+    namespace: &Namespace,
+    name: impl AsRef<[u8]>,
+) -> Option<Vec<u8>> {
+    get(store, namespace, name).await.map(|record| record.value)
+}
+
+pub(crate) async fn scan(
+    store: &dyn StorageBackend,
+    namespace: &Namespace,
+    range: KeyRange,
+    limit: usize,
+) -> Page {
+    store.scan(namespace, range, limit).await.unwrap()
+}
+
+/// Every key of a range, over as many pages as it takes.
+pub(crate) async fn keys(
+    store: &dyn StorageBackend,
+    namespace: &Namespace,
+    mut range: KeyRange,
+    limit: usize,
+) -> Vec<Vec<u8>> {
+    let mut keys = Vec::new();
+    loop {
+        let page = scan(store, namespace, range.clone(), limit).await;
+        keys.extend(page.records.iter().map(|(key, _)| key.as_bytes().to_vec()));
+        match page.records.last() {
+            Some((last, _)) if page.more => range = range.after(last.as_bytes()),
+            _ => return keys,
+        }
+    }
+}
+
+/// What a namespace holds, counted from its records.
+pub(crate) async fn recount(store: &dyn StorageBackend, namespace: &Namespace) -> Usage {
+    let mut usage = Usage::default();
+    let mut range = KeyRange::all();
+    loop {
+        let page = scan(store, namespace, range.clone(), 1_000).await;
+        for (key, record) in &page.records {
+            usage.bytes += Usage::of_record(key, &record.value);
+            usage.keys += 1;
+        }
+        match page.records.last() {
+            Some((last, _)) if page.more => range = range.after(last.as_bytes()),
+            _ => return usage,
+        }
+    }
+}
+
+/// The fault of what must fail.
+#[track_caller]
+pub(crate) fn fault<T: std::fmt::Debug>(result: Result<T>) -> StorageFault {
+    match result {
+        Err(error) => match error.detail() {
+            Some(Detail::Storage(fault)) => fault,
+            _ => panic!("not of a store: {error}"),
+        },
+        Ok(value) => panic!("it succeeded: {value:?}"),
+    }
+}
+
+/// A small generator of numbers: the same seed, the same numbers.
+#[derive(Clone, Debug)]
+pub(crate) struct Numbers(u64);
+
+impl Numbers {
+    /// From `AIRSSYS_SEED`, or from the clock; printed, so that a failure can be repeated.
+    pub(crate) fn seeded() -> Self {
+        let seed =
+            std::env::var("AIRSSYS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+                std::time::SystemTime::now()
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(1, |now| now.as_nanos() as u64)
+            });
+        #[allow(clippy::print_stdout, reason = "shown when the test fails")]
+        {
+            println!("AIRSSYS_SEED={seed}");
+        }
+        Self(seed)
+    }
+
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
+        // SplitMix64.
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % end
+    }
+
+    pub(crate) fn bytes(&mut self, length: usize) -> Vec<u8> {
+        (0..length).map(|_| self.below(256) as u8).collect()
+    }
+}
