@@ -1,0 +1,681 @@
+//! Measures a product next to the floor it stands on, and says whether the ratio is within its budget.
+//!
+//! Machines have fast and slow phases, and other jobs. So the cases of a set take turns, a batch each, round after
+//! round, and each round compares a case with the floor of the same round: the median of these ratios is what a budget is
+//! about. The first case of a set is its floor.
+//!
+//! ```no_run
+//! //! Measures how long it takes to count.
+//! use std::hint::black_box;
+//! use std::process::ExitCode;
+//!
+//! use airssys_wasm_conformance::bench::{self, Goal};
+//!
+//! fn main() -> ExitCode {
+//!     bench::run("counting", |bench| {
+//!         if !bench.wants("sum of 100") {
+//!             return;
+//!         }
+//!         let numbers: Vec<u64> = (0..100).collect();
+//!         let mut set = bench.batches("sum of 100");
+//!         set.floor("loop", |times| {
+//!             for _ in 0..times {
+//!                 let mut sum = 0;
+//!                 for number in black_box(&numbers) {
+//!                     sum += number;
+//!                 }
+//!                 black_box(sum);
+//!             }
+//!         });
+//!         set.case("iterator", Goal::AtMost(1.1), |times| {
+//!             for _ in 0..times {
+//!                 black_box(black_box(&numbers).iter().sum::<u64>());
+//!             }
+//!         });
+//!         set.run();
+//!     })
+//! }
+//! ```
+//!
+//! Three kinds of sets: [`Batches`] times operations that are too short to be timed one by one, [`Loops`] records the
+//! latency of every operation, and [`Bench::values`] takes figures that were measured elsewhere, such as memory.
+//!
+//! # How it is run
+//!
+//! `cargo bench` runs everything. `cargo bench --bench NAME -- TEXT` runs the sets whose names hold `TEXT`; `--quick` takes
+//! a fifth of the time, `--json` prints one object for each row, and `--check` fails when a row is over its budget. Without
+//! `--bench`, which `cargo bench` passes and `cargo test` does not, every case runs for a moment and nothing is judged.
+
+use std::fmt::{self, Write};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+/// How long a batch takes: long against the clock, short against the phases of the machine.
+const BATCH: Duration = Duration::from_micros(150);
+/// How long a round of a loop takes.
+const LOOP: Duration = Duration::from_millis(50);
+/// The most rounds of a set.
+const MAX_ROUNDS: usize = 5_000;
+
+/// What a figure has to reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Goal {
+    /// Nothing: it is reported.
+    Report,
+    /// So many times the floor, or less.
+    AtMost(f64),
+    /// So many times the floor, or more.
+    AtLeast(f64),
+    /// This value, or less, whatever the floor is; in the unit of the row, which is nanoseconds for times.
+    Below(f64),
+}
+
+/// What a figure is counted in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Nanoseconds.
+    Nanoseconds,
+    /// Operations in a second.
+    PerSecond,
+    /// Bytes.
+    Bytes,
+    /// Things.
+    Count,
+}
+
+/// The sets of one program, and what was found so far.
+#[derive(Debug)]
+pub struct Bench {
+    name: &'static str,
+    options: Options,
+    rows: usize,
+    over: usize,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Options {
+    filters: Vec<String>,
+    json: bool,
+    quick: bool,
+    check: bool,
+    /// Run by `cargo test`: each case for a moment.
+    smoke: bool,
+    help: bool,
+}
+
+/// Runs the sets that `sets` describes, as the command line asks. The exit code tells of budgets with `--check` only.
+pub fn run(name: &'static str, sets: impl FnOnce(&mut Bench)) -> ExitCode {
+    let options = match Options::parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(unknown) => {
+            show(&format!("`{unknown}` is not an option.\n{USAGE}"));
+            return ExitCode::from(2);
+        }
+    };
+    if options.help {
+        show(USAGE);
+        return ExitCode::SUCCESS;
+    }
+    let mut bench = Bench { name, options, rows: 0, over: 0 };
+    sets(&mut bench);
+    if !bench.options.json && !bench.options.smoke {
+        show(&format!("\n{name}: {} rows, {} over budget", bench.rows, bench.over));
+    }
+    if bench.options.check && bench.over > 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+const USAGE: &str = "\
+usage: cargo bench --bench NAME -- [--quick] [--json] [--check] [TEXT]...
+  TEXT     run the sets whose names hold one of these texts
+  --quick  take a fifth of the time
+  --json   print one object for each row
+  --check  fail when a row is over its budget";
+
+impl Options {
+    fn parse(arguments: impl IntoIterator<Item = String>) -> Result<Self, String> {
+        let mut options = Self { smoke: true, ..Self::default() };
+        for argument in arguments {
+            match argument.as_str() {
+                "--bench" => options.smoke = false,
+                "--json" => options.json = true,
+                "--quick" => options.quick = true,
+                "--check" => options.check = true,
+                "--help" | "-h" => options.help = true,
+                _ if argument.starts_with('-') => return Err(argument),
+                _ => options.filters.push(argument),
+            }
+        }
+        Ok(options)
+    }
+
+    fn wants(&self, set: &str) -> bool {
+        self.filters.is_empty() || self.filters.iter().any(|text| set.contains(text.as_str()))
+    }
+}
+
+impl Bench {
+    /// Whether anybody asked for a set of this name. Asked before anything is prepared for it.
+    pub fn wants(&self, set: &str) -> bool {
+        self.options.wants(set)
+    }
+
+    /// A set whose cases run so many operations at a time.
+    pub fn batches<'c>(&mut self, set: impl Into<String>) -> Batches<'_, 'c> {
+        let time = Duration::from_millis(1_000) / if self.options.quick { 5 } else { 1 };
+        Batches { bench: self, set: set.into(), cases: Vec::new(), time, min_rounds: 10 }
+    }
+
+    /// A set whose cases run for so long and record every latency.
+    pub fn loops<'c>(&mut self, set: impl Into<String>) -> Loops<'_, 'c> {
+        let rounds = if self.options.quick { 5 } else { 25 };
+        Loops { bench: self, set: set.into(), cases: Vec::new(), rounds, round: LOOP }
+    }
+
+    /// Rows of figures that were measured elsewhere: a name, the figure, and its goal. The first one is the floor.
+    pub fn values(&mut self, set: &str, unit: Unit, figures: &[(&str, f64, Goal)]) {
+        let names = figures.iter().map(|(name, _, goal)| (*name, *goal)).collect::<Vec<_>>();
+        let samples: Vec<_> = figures.iter().map(|(_, figure, _)| vec![*figure]).collect();
+        self.add(set, unit, &names, &samples);
+    }
+
+    /// Whether less time is to be taken: `--quick`, or a run that only shows that everything works.
+    pub fn is_quick(&self) -> bool {
+        self.options.quick || self.options.smoke
+    }
+
+    /// Whether this run only shows that everything works.
+    pub fn is_smoke(&self) -> bool {
+        self.options.smoke
+    }
+
+    /// A line of text between the sets, for people.
+    pub fn note(&self, text: &str) {
+        if !self.options.json && !self.options.smoke {
+            show(&format!("  {text}"));
+        }
+    }
+
+    /// Prints the rows of a set: `samples` has the rounds of each case.
+    fn add(&mut self, set: &str, unit: Unit, cases: &[(&str, Goal)], samples: &[Vec<f64>]) {
+        if self.options.smoke {
+            return show(&format!("{}: {set}: ran", self.name));
+        }
+        if !self.options.json {
+            let head = format!("{set} ({unit})");
+            show(&format!(
+                "\n{head:<42} {:>10} {:>10} {:>10} {:>7} {:>12}  verdict",
+                "min", "median", "p99", "ratio", "budget"
+            ));
+        }
+        for ((case, goal), rounds) in cases.iter().zip(samples) {
+            let row = Row::new(rounds, &samples[0], *goal);
+            self.rows += 1;
+            self.over += usize::from(row.verdict() == Verdict::Over);
+            show(&if self.options.json {
+                row.json(self.name, set, case, unit, &samples[0]).to_string()
+            } else {
+                row.line(case, unit)
+            });
+        }
+    }
+}
+
+/// A set of cases that run so many operations at a time. Times are of one operation.
+#[must_use = "a set is measured when it is run"]
+pub struct Batches<'b, 'c> {
+    bench: &'b mut Bench,
+    set: String,
+    cases: Vec<Batch<'c>>,
+    time: Duration,
+    min_rounds: usize,
+}
+
+struct Batch<'c> {
+    name: &'static str,
+    goal: Goal,
+    run: Box<dyn FnMut(u64) + 'c>,
+    times: u64,
+}
+
+impl<'c> Batches<'_, 'c> {
+    /// Takes at least so many rounds, whatever they cost: for operations that are slow.
+    pub fn min_rounds(&mut self, rounds: usize) {
+        self.min_rounds = rounds;
+    }
+
+    /// The case that the others are compared with: what the product is made of, without the product. It comes first.
+    pub fn floor(&mut self, name: &'static str, run: impl FnMut(u64) + 'c) {
+        self.case(name, Goal::Report, run);
+    }
+
+    /// A case; `run` does the operation so many times.
+    pub fn case(&mut self, name: &'static str, goal: Goal, run: impl FnMut(u64) + 'c) {
+        self.cases.push(Batch { name, goal, run: Box::new(run), times: 1 });
+    }
+
+    /// Measures, and prints the rows.
+    pub fn run(mut self) {
+        let smoke = self.bench.options.smoke;
+        let mut round_time = Duration::ZERO;
+        for case in &mut self.cases {
+            round_time += case.calibrate(smoke);
+        }
+        let total = self.time * u32::try_from(self.cases.len()).unwrap_or(u32::MAX);
+        let fitting = total.as_nanos() / round_time.as_nanos().max(1);
+        let rounds = usize::try_from(fitting).unwrap_or(MAX_ROUNDS).clamp(self.min_rounds, MAX_ROUNDS);
+        let mut samples = vec![Vec::new(); self.cases.len()];
+        for round in 0..if smoke { 1 } else { rounds } {
+            for turn in 0..self.cases.len() {
+                let index = (turn + round) % self.cases.len();
+                let case = &mut self.cases[index];
+                samples[index].push(case.time().as_nanos() as f64 / case.times as f64);
+            }
+        }
+        let cases: Vec<_> = self.cases.iter().map(|case| (case.name, case.goal)).collect();
+        self.bench.add(&self.set, Unit::Nanoseconds, &cases, &samples);
+    }
+}
+
+impl Batch<'_> {
+    fn time(&mut self) -> Duration {
+        let start = Instant::now();
+        (self.run)(self.times);
+        start.elapsed()
+    }
+
+    /// Finds how many operations make a batch, and how long that takes.
+    fn calibrate(&mut self, smoke: bool) -> Duration {
+        loop {
+            let time = self.time();
+            if smoke || time >= BATCH {
+                return time;
+            }
+            let wanted = BATCH.as_nanos().div_ceil(time.as_nanos().max(1));
+            self.times = self.times.saturating_mul(u64::try_from(wanted).unwrap_or(2).clamp(2, 10));
+        }
+    }
+}
+
+impl fmt::Debug for Batches<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Batches")
+            .field("set", &self.set)
+            .field("cases", &self.cases.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The latencies of one round, each of them: quantiles are exact.
+#[derive(Clone, Debug, Default)]
+pub struct Latencies(Vec<u32>);
+
+impl Latencies {
+    /// None yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds one; more than four seconds count as four.
+    pub fn record(&mut self, latency: Duration) {
+        self.0.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
+    }
+
+    /// Adds those of another loop that ran at the same time.
+    pub fn merge(&mut self, mut other: Self) {
+        self.0.append(&mut other.0);
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The latency that this part of them does not pass: 0.5 for the median.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use airssys_wasm_conformance::bench::Latencies;
+    ///
+    /// let mut latencies = Latencies::new();
+    /// for millis in 1..=100 {
+    ///     latencies.record(Duration::from_millis(millis));
+    /// }
+    /// assert_eq!(latencies.quantile(0.99), Duration::from_millis(99));
+    /// ```
+    pub fn quantile(&mut self, part: f64) -> Duration {
+        if self.0.is_empty() {
+            return Duration::ZERO;
+        }
+        let rank = (self.0.len() as f64 * part).ceil() as usize;
+        let index = rank.clamp(1, self.0.len()) - 1;
+        Duration::from_nanos((*self.0.select_nth_unstable(index).1).into())
+    }
+}
+
+/// When the operations of an open loop are due: at a fixed rate, whatever the earlier ones took. A latency counts from
+/// the moment at which the operation was due, so that a stall is not hidden by the operations that it held up.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Pace {
+    /// So many in a second, from now on.
+    pub fn per_second(rate: u32) -> Self {
+        Self { next: Instant::now(), interval: Duration::from_secs(1) / rate.max(1) }
+    }
+
+    /// When the next one is due; it may have been already.
+    pub fn due(&mut self) -> Instant {
+        let due = self.next;
+        self.next += self.interval;
+        due
+    }
+}
+
+/// What the figures of a loop have to reach.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LoopGoals {
+    /// The median latency.
+    pub p50: Goal,
+    /// The latency of the slowest in a hundred.
+    pub p99: Goal,
+    /// Operations in a second.
+    pub rate: Goal,
+}
+
+impl Default for LoopGoals {
+    fn default() -> Self {
+        Self { p50: Goal::Report, p99: Goal::Report, rate: Goal::Report }
+    }
+}
+
+/// A set of cases that run for so long and record the latency of every operation.
+#[must_use = "a set is measured when it is run"]
+pub struct Loops<'b, 'c> {
+    bench: &'b mut Bench,
+    set: String,
+    cases: Vec<LoopCase<'c>>,
+    rounds: usize,
+    round: Duration,
+}
+
+struct LoopCase<'c> {
+    name: &'static str,
+    goals: LoopGoals,
+    run: Box<dyn FnMut(Duration) -> Latencies + 'c>,
+}
+
+impl<'c> Loops<'_, 'c> {
+    /// Takes so many rounds, each this long: for loops that have few operations in a second.
+    pub fn rounds(&mut self, rounds: usize, time: Duration) {
+        self.rounds = if self.bench.options.quick { rounds.div_ceil(2) } else { rounds };
+        self.round = time;
+    }
+
+    /// The case that the others are compared with. It comes first.
+    pub fn floor(&mut self, name: &'static str, run: impl FnMut(Duration) -> Latencies + 'c) {
+        self.case(name, LoopGoals::default(), run);
+    }
+
+    /// A case; `run` does the operation for about so long.
+    pub fn case(
+        &mut self,
+        name: &'static str,
+        goals: LoopGoals,
+        run: impl FnMut(Duration) -> Latencies + 'c,
+    ) {
+        self.cases.push(LoopCase { name, goals, run: Box::new(run) });
+    }
+
+    /// Measures, and prints the rows: for the medians, the 99th percentiles, and the rates of the rounds.
+    pub fn run(mut self) {
+        let smoke = self.bench.options.smoke;
+        let (rounds, time) = if smoke { (1, Duration::from_millis(1)) } else { (self.rounds, self.round) };
+        let mut samples = [const { Vec::new() }; 3].map(|_: Vec<f64>| vec![Vec::new(); self.cases.len()]);
+        // The first round of each warms up.
+        for round in 0..=rounds {
+            for turn in 0..self.cases.len() {
+                let index = (turn + round) % self.cases.len();
+                let start = Instant::now();
+                let mut latencies = (self.cases[index].run)(time);
+                let seconds = start.elapsed().as_secs_f64();
+                if round > 0 {
+                    samples[0][index].push(latencies.quantile(0.5).as_nanos() as f64);
+                    samples[1][index].push(latencies.quantile(0.99).as_nanos() as f64);
+                    samples[2][index].push(latencies.len() as f64 / seconds);
+                }
+            }
+        }
+        let goals: [fn(&LoopGoals) -> Goal; 3] = [|goals| goals.p50, |goals| goals.p99, |goals| goals.rate];
+        let measures = [("p50", Unit::Nanoseconds), ("p99", Unit::Nanoseconds), ("rate", Unit::PerSecond)];
+        for (((measure, unit), goal), samples) in measures.into_iter().zip(goals).zip(&samples) {
+            let cases: Vec<_> = self.cases.iter().map(|case| (case.name, goal(&case.goals))).collect();
+            self.bench.add(&format!("{}, {measure}", self.set), unit, &cases, samples);
+        }
+    }
+}
+
+impl fmt::Debug for Loops<'_, '_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loops")
+            .field("set", &self.set)
+            .field("cases", &self.cases.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// One line of a table.
+struct Row {
+    min: f64,
+    median: f64,
+    p99: f64,
+    /// The median over the rounds of this case to the floor; none where the floor is nothing.
+    ratio: Option<f64>,
+    goal: Goal,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Within,
+    Over,
+    Reported,
+}
+
+impl Row {
+    fn new(rounds: &[f64], floor: &[f64], goal: Goal) -> Self {
+        let mut ratios: Vec<_> = rounds
+            .iter()
+            .zip(floor)
+            .filter(|(_, floor)| **floor > 0.0)
+            .map(|(own, floor)| own / floor)
+            .collect();
+        ratios.sort_by(f64::total_cmp);
+        let mut sorted = rounds.to_vec();
+        sorted.sort_by(f64::total_cmp);
+        Self {
+            min: quantile(&sorted, 0.0).unwrap_or_default(),
+            median: quantile(&sorted, 0.5).unwrap_or_default(),
+            p99: quantile(&sorted, 0.99).unwrap_or_default(),
+            ratio: quantile(&ratios, 0.5),
+            goal,
+        }
+    }
+
+    fn verdict(&self) -> Verdict {
+        let within = match self.goal {
+            Goal::Report => return Verdict::Reported,
+            Goal::AtMost(most) => self.ratio.is_some_and(|ratio| ratio <= most),
+            Goal::AtLeast(least) => self.ratio.is_some_and(|ratio| ratio >= least),
+            Goal::Below(most) => self.median <= most,
+        };
+        if within { Verdict::Within } else { Verdict::Over }
+    }
+
+    fn line(&self, case: &str, unit: Unit) -> String {
+        let budget = match self.goal {
+            Goal::Report => String::new(),
+            Goal::AtMost(most) => format!("<= {most}x"),
+            Goal::AtLeast(least) => format!(">= {least}x"),
+            Goal::Below(most) => format!("<= {}", unit.figure(most)),
+        };
+        let verdict = match self.verdict() {
+            Verdict::Within => "within",
+            Verdict::Over => "over",
+            Verdict::Reported => "",
+        };
+        let ratio = self.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}x"));
+        let figures = [self.min, self.median, self.p99].map(|figure| unit.figure(figure));
+        let mut line = format!("  {case:<40}");
+        for figure in figures {
+            let _ = write!(line, " {figure:>10}");
+        }
+        let _ = write!(line, " {ratio:>7} {budget:>12}  {verdict}");
+        line.truncate(line.trim_end().len());
+        line
+    }
+
+    fn json(&self, bench: &str, set: &str, case: &str, unit: Unit, floor: &[f64]) -> Value {
+        let (bound, budget) = match self.goal {
+            Goal::Report => (Value::Null, Value::Null),
+            Goal::AtMost(most) => (json!("ratio at most"), json!(most)),
+            Goal::AtLeast(least) => (json!("ratio at least"), json!(least)),
+            Goal::Below(most) => (json!("at most"), json!(most)),
+        };
+        let verdict = match self.verdict() {
+            Verdict::Within => json!("within"),
+            Verdict::Over => json!("over"),
+            Verdict::Reported => Value::Null,
+        };
+        let mut floor = floor.to_vec();
+        floor.sort_by(f64::total_cmp);
+        json!({
+            "bench": bench,
+            "set": set,
+            "case": case,
+            "unit": unit.to_string(),
+            "min": self.min,
+            "median": self.median,
+            "p99": self.p99,
+            "floor": quantile(&floor, 0.5),
+            "ratio": self.ratio,
+            "bound": bound,
+            "budget": budget,
+            "verdict": verdict,
+        })
+    }
+}
+
+impl Unit {
+    fn figure(self, figure: f64) -> String {
+        let scaled = |steps: &[(f64, &str)]| {
+            let (step, name) = steps.iter().rev().find(|(step, _)| figure >= *step).unwrap_or(&steps[0]);
+            let value = figure / step;
+            let digits = if value < 10.0 { 2 } else { usize::from(value < 100.0) };
+            format!("{value:.digits$}{name}")
+        };
+        match self {
+            Self::Nanoseconds => scaled(&[(1.0, " ns"), (1e3, " us"), (1e6, " ms"), (1e9, " s")]),
+            Self::PerSecond => scaled(&[(1.0, "/s"), (1e3, "k/s"), (1e6, "M/s")]),
+            Self::Bytes => scaled(&[(1.0, " B"), (1024.0, " KiB"), (1_048_576.0, " MiB")]),
+            Self::Count => format!("{figure}"),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nanoseconds => "time",
+            Self::PerSecond => "per second",
+            Self::Bytes => "bytes",
+            Self::Count => "count",
+        })
+    }
+}
+
+/// Of sorted figures; none when there are none.
+fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
+    let rank = (sorted.len() as f64 * part).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
+#[expect(clippy::print_stdout, reason = "the table is this program's output")]
+fn show(line: &str) {
+    println!("{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Result<Options, String> {
+        Options::parse(arguments.iter().map(ToString::to_string))
+    }
+
+    #[test]
+    fn the_command_line_of_cargo_is_understood() {
+        let options = parse(&["--bench", "--quick", "echo", "call"]).unwrap();
+        assert!(options.quick && !options.smoke && !options.check);
+        assert!(options.wants("echo, 64 B") && options.wants("a call") && !options.wants("load"));
+        assert!(parse(&[]).unwrap().smoke);
+        assert_eq!(parse(&["--fast"]), Err("--fast".to_owned()));
+    }
+
+    #[test]
+    fn a_ratio_is_the_median_over_rounds() {
+        // The machine was slow in the last round, for both.
+        let row = |goal| Row::new(&[12.0, 11.0, 120.0], &[10.0, 10.0, 100.0], goal);
+        assert_eq!(row(Goal::Report).ratio, Some(1.2));
+        assert_eq!(row(Goal::AtMost(1.2)).verdict(), Verdict::Within);
+        assert_eq!(row(Goal::AtMost(1.1)).verdict(), Verdict::Over);
+        assert_eq!(row(Goal::AtLeast(1.5)).verdict(), Verdict::Over);
+        assert_eq!(row(Goal::Below(12.0)).verdict(), Verdict::Within);
+        assert_eq!(row(Goal::Report).verdict(), Verdict::Reported);
+    }
+
+    #[test]
+    fn a_budget_without_a_floor_is_not_kept() {
+        let row = Row::new(&[1.0], &[0.0], Goal::AtMost(2.0));
+        assert_eq!((row.ratio, row.verdict()), (None, Verdict::Over));
+    }
+
+    #[test]
+    fn a_row_shows_everything() {
+        let line = Row::new(&[1_500.0], &[1_000.0], Goal::AtMost(1.3)).line("host", Unit::Nanoseconds);
+        let words: Vec<_> = line.split_whitespace().collect();
+        assert_eq!(words, ["host", "1.50", "us", "1.50", "us", "1.50", "us", "1.50x", "<=", "1.3x", "over"]);
+    }
+
+    #[test]
+    fn quantiles_are_ranks() {
+        let mut latencies = Latencies::new();
+        assert_eq!(latencies.quantile(0.5), Duration::ZERO);
+        for nanos in (1..=1_000).rev() {
+            latencies.record(Duration::from_nanos(nanos));
+        }
+        let mut other = Latencies::new();
+        other.record(Duration::from_secs(60));
+        latencies.merge(other);
+        assert_eq!(latencies.len(), 1_001);
+        assert_eq!(latencies.quantile(0.5), Duration::from_nanos(501));
+        assert_eq!(latencies.quantile(1.0), Duration::from_nanos(u32::MAX.into()));
+    }
+
+    #[test]
+    fn an_open_loop_does_not_wait_for_the_slow() {
+        let mut pace = Pace::per_second(1_000);
+        let first = pace.due();
+        std::thread::sleep(Duration::from_millis(3));
+        assert_eq!(pace.due() - first, Duration::from_millis(1));
+    }
+}

@@ -1,0 +1,88 @@
+//! Namespaces do not meet.
+
+use airssys_wasm_core::storage::{Durability, KeyRange, Namespace};
+
+use super::{StorageBench, deleting, key, namespace, put, read, read_all, recount};
+use crate::runner::{contracts, ensure_eq};
+
+/// Names that run into one another when they are joined with their keys, or with a separator.
+fn tricky_namespaces() -> Vec<Namespace> {
+    let names: Vec<Vec<u8>> = vec![
+        b"a".into(),
+        b"ab".into(),
+        b"abc".into(),
+        b"a\0".into(),
+        b"a\0b".into(),
+        b"a/".into(),
+        b"a/b".into(),
+        b"a:b".into(),
+        b"a.b".into(),
+        b"..".into(),
+        b"A".into(),
+        b"1".into(),
+        b"\0".into(),
+        b"\0\0".into(),
+        vec![1],
+        vec![1, b'a'],
+        vec![0xff],
+        vec![0xff, 0xff],
+        vec![0xff; 255],
+        vec![b'a'; 255],
+        vec![b'a'; 254],
+        "ä".into(),
+        "a\u{308}".into(),
+    ];
+    names.into_iter().map(namespace).collect()
+}
+
+contracts! { StorageBench;
+    "storage.namespace" {
+        /// Namespaces never meet, whatever their names hold: neither in reads nor scans, usage or deletes.
+        fn isolates(t) {
+            let store = t.open()?;
+            let spaces = tricky_namespaces();
+            let keys: &[&[u8]] = &[b"a", b"b", b"bc", b"c", b"\0", b"\0b", b"/b", b"b/c", &[0xff], &[0xff, 0xff], &[1]];
+            let value = |space: usize, key: usize| format!("{space} {key}").into_bytes();
+            for (number, space) in spaces.iter().enumerate() {
+                for (position, name) in keys.iter().enumerate() {
+                    put(&store, space, name, value(number, position)).await?;
+                }
+            }
+            let mut sorted: Vec<_> = keys.iter().enumerate().collect();
+            sorted.sort_by_key(|(_, name)| **name);
+            for (number, space) in spaces.iter().enumerate() {
+                for (position, name) in keys.iter().enumerate() {
+                    let found = read(&store, space, name).await?;
+                    ensure_eq!(found, Some(value(number, position)), "`{}` of {space:?}", name.escape_ascii());
+                }
+                let expected: Vec<_> =
+                    sorted.iter().map(|(position, name)| (name.to_vec(), value(number, *position))).collect();
+                ensure_eq!(read_all(&store, space, KeyRange::all(), 5).await?, expected, "a scan of {space:?}");
+                ensure_eq!(store.usage(space).await?, recount(&store, space).await?, "the usage of {space:?}");
+            }
+            for (number, space) in spaces.iter().enumerate().filter(|(number, _)| number % 2 == 0) {
+                for name in keys {
+                    store.commit(deleting(space, name), Durability::Eventual).await?;
+                }
+                ensure_eq!(store.usage(space).await?.keys, 0, "records of {space:?}, number {number}, emptied");
+            }
+            for (number, space) in spaces.iter().enumerate() {
+                let left = if number % 2 == 0 { 0 } else { keys.len() };
+                let found = read_all(&store, space, KeyRange::all(), 100).await?.len();
+                ensure_eq!(found, left, "records left in {space:?} after others were emptied");
+            }
+            Ok(())
+        }
+
+        /// A namespace that nobody wrote to is empty, and reading it does not make it.
+        fn unknown_is_empty(t) {
+            let store = t.open()?;
+            put(&store, &namespace("known"), "key", "value").await?;
+            let unknown = namespace("unknown");
+            ensure_eq!(store.get(&unknown, &key("key")).await?, None, "a key");
+            ensure_eq!(read_all(&store, &unknown, KeyRange::all(), 10).await?, vec![], "a scan");
+            ensure_eq!(store.usage(&unknown).await?, Default::default(), "the usage");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,243 @@
+//! A small store that keeps every contract: a sorted map, and a file that is written whole.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+
+use airssys_wasm_core::error::{Result, StorageFault, WasmError};
+use airssys_wasm_core::storage::{
+    Batch, Change, CommitOutcome, CommitVersion, Durability, Key, KeyRange, MAX_BATCH_BYTES,
+    MAX_BATCH_OPERATIONS, MAX_PAGE_BYTES, Namespace, Page, Precondition, Record, StorageBackend,
+    StorageProfile, Survives, Usage, check_value,
+};
+use async_trait::async_trait;
+
+static OPEN: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
+
+#[derive(Debug)]
+pub(crate) struct Reference {
+    path: PathBuf,
+    state: Mutex<Option<State>>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct State {
+    version: u64,
+    records: BTreeMap<(Namespace, Key), Record>,
+}
+
+impl Reference {
+    pub(crate) fn open(folder: &Path) -> Result<Self> {
+        let path = folder.join("records");
+        if !open_paths().insert(path.clone()) {
+            return Err(WasmError::storage("open", StorageFault::Locked));
+        }
+        let state = fs::read(&path).ok().map_or_else(State::default, |bytes| State::decode(&bytes));
+        Ok(Self { path, state: Mutex::new(Some(state)) })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Lets others open the store while this one is.
+    pub(crate) fn unlock(&self) {
+        open_paths().remove(&self.path);
+    }
+
+    /// Keeps others from opening the store when this one is gone.
+    pub(crate) fn leak_lock(&self) {
+        open_paths().insert(self.path.clone());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<State>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn with<T>(&self, operation: &'static str, work: impl FnOnce(&mut State) -> Result<T>) -> Result<T> {
+        let mut state = self.lock();
+        work(state.as_mut().ok_or_else(|| WasmError::storage(operation, StorageFault::Closed))?)
+    }
+
+    fn write(&self, state: &State) -> Result<()> {
+        let io = |cause| WasmError::storage("commit", StorageFault::Io).because(cause);
+        fs::write(&self.path, state.encode()).map_err(io)
+    }
+
+    fn release(&self) {
+        if self.lock().take().is_some() {
+            self.unlock();
+        }
+    }
+}
+
+impl Drop for Reference {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+fn open_paths() -> MutexGuard<'static, HashSet<PathBuf>> {
+    OPEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl State {
+    fn usage(&self, space: &Namespace) -> Usage {
+        let of_space = self.records.iter().filter(|((other, _), _)| other == space);
+        of_space.fold(Usage::default(), |sum, ((_, key), record)| Usage {
+            bytes: sum.bytes + Usage::of_record(key, &record.value),
+            keys: sum.keys + 1,
+        })
+    }
+
+    fn commit(&mut self, batch: &Batch) -> Result<CommitOutcome> {
+        if batch.operations() > MAX_BATCH_OPERATIONS || batch.bytes() > MAX_BATCH_BYTES {
+            return Err(WasmError::storage("commit", StorageFault::TooLarge));
+        }
+        for requirement in batch.requirements() {
+            let found = self.records.get(&(requirement.namespace.clone(), requirement.key.clone()));
+            let holds = match requirement.precondition {
+                Precondition::Absent => found.is_none(),
+                Precondition::Present => found.is_some(),
+                Precondition::Version(version) => found.is_some_and(|record| record.version == version),
+            };
+            if !holds {
+                return Err(
+                    WasmError::storage("commit", StorageFault::Conflict).with("key", &requirement.key)
+                );
+            }
+        }
+        let version = CommitVersion(self.version + 1);
+        let mut after = Self { version: version.0, records: self.records.clone() };
+        let mut changed: Vec<Namespace> = Vec::new();
+        for change in batch.changes() {
+            if !changed.contains(change.namespace()) {
+                changed.push(change.namespace().clone());
+            }
+            let place = (change.namespace().clone(), change.key().clone());
+            match change {
+                Change::Put { value, .. } => {
+                    check_value("commit", value)?;
+                    after.records.insert(place, Record { value: value.clone(), version });
+                }
+                Change::Delete { .. } => drop(after.records.remove(&place)),
+            }
+        }
+        for (space, quota) in batch.quotas() {
+            let (old, new) = (self.usage(space), after.usage(space));
+            let is_over = |old: u64, new: u64, quota: u64| new > quota && new > old;
+            if is_over(old.bytes, new.bytes, quota.bytes) || is_over(old.keys, new.keys, quota.keys) {
+                return Err(WasmError::storage("commit", StorageFault::QuotaExceeded));
+            }
+        }
+        *self = after;
+        let usage = changed.into_iter().map(|space| (space.clone(), self.usage(&space))).collect();
+        Ok(CommitOutcome { version, usage })
+    }
+
+    fn scan(&self, space: &Namespace, range: &KeyRange, limit: usize) -> Page {
+        let mut page = Page::default();
+        let mut bytes = 0;
+        for ((other, key), record) in &self.records {
+            if other != space || !range.contains(key.as_bytes()) {
+                continue;
+            }
+            let size = key.as_bytes().len() + record.value.len();
+            let is_full = !page.records.is_empty() && bytes + size > MAX_PAGE_BYTES;
+            if page.records.len() == limit || is_full {
+                page.more = true;
+                break;
+            }
+            bytes += size;
+            page.records.push((key.clone(), record.clone()));
+        }
+        page
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = self.version.to_be_bytes().to_vec();
+        for ((space, key), record) in &self.records {
+            bytes.extend(record.version.0.to_be_bytes());
+            for part in [space.as_bytes(), key.as_bytes(), &record.value] {
+                bytes.extend((part.len() as u64).to_be_bytes());
+                bytes.extend(part);
+            }
+        }
+        bytes
+    }
+
+    fn decode(mut bytes: &[u8]) -> Self {
+        let mut state = Self { version: take_number(&mut bytes), ..Self::default() };
+        while !bytes.is_empty() {
+            let version = CommitVersion(take_number(&mut bytes));
+            let space = Namespace::new(take(&mut bytes)).unwrap();
+            let key = Key::new(take(&mut bytes)).unwrap();
+            state.records.insert((space, key), Record { value: take(&mut bytes), version });
+        }
+        state
+    }
+}
+
+fn take_number(bytes: &mut &[u8]) -> u64 {
+    let (number, rest) = bytes.split_first_chunk().unwrap();
+    *bytes = rest;
+    u64::from_be_bytes(*number)
+}
+
+fn take(bytes: &mut &[u8]) -> Vec<u8> {
+    let length = take_number(bytes) as usize;
+    let (part, rest) = bytes.split_at(length);
+    *bytes = rest;
+    part.to_vec()
+}
+
+#[async_trait]
+impl StorageBackend for Reference {
+    fn profile(&self) -> StorageProfile {
+        StorageProfile {
+            name: "reference",
+            engine_version: "1",
+            persistent: true,
+            immediate: Survives::ProcessKill,
+            eventual: Survives::ProcessKill,
+        }
+    }
+
+    async fn get(&self, namespace: &Namespace, key: &Key) -> Result<Option<Record>> {
+        let place = (namespace.clone(), key.clone());
+        self.with("get", |state| Ok(state.records.get(&place).cloned()))
+    }
+
+    async fn scan(&self, namespace: &Namespace, range: KeyRange, limit: usize) -> Result<Page> {
+        self.with("scan", |state| Ok(state.scan(namespace, &range, limit)))
+    }
+
+    async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome> {
+        self.with("commit", |state| {
+            let outcome = state.commit(&batch)?;
+            if durability == Durability::Immediate {
+                self.write(state)?;
+            }
+            Ok(outcome)
+        })
+    }
+
+    async fn usage(&self, namespace: &Namespace) -> Result<Usage> {
+        self.with("usage", |state| Ok(state.usage(namespace)))
+    }
+
+    async fn sync(&self) -> Result<()> {
+        self.with("sync", |state| self.write(state))
+    }
+
+    async fn close(&self) -> Result<()> {
+        // Under one lock: nothing is acknowledged between the last write and the end.
+        let mut open = self.lock();
+        let synced = open.as_ref().map_or(Ok(()), |state| self.write(state));
+        if open.take().is_some() {
+            self.unlock();
+        }
+        synced
+    }
+}

@@ -1,0 +1,56 @@
+//! What a component imports from this host: one file for each interface of the WIT package.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use airssys_wasm_core::error::{Limit, Result, WasmError};
+use futures_util::FutureExt;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::guest::airssys::core as world;
+use crate::fault;
+use crate::instance::State;
+
+mod logging;
+mod messaging;
+mod storage;
+
+/// Makes the interfaces of the WIT package available to components.
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    world::logging::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    world::messaging::add_to_linker::<_, HasSelf<State>>(linker, |state| state)?;
+    world::storage::add_to_linker::<_, HasSelf<State>>(linker, |state| state)
+}
+
+impl world::types::Host for State {}
+
+/// Asks a service. Its error, or its panic, ends the guest's call.
+fn ask<T>(function: &'static str, service: impl FnOnce() -> Result<T>) -> wasmtime::Result<T> {
+    match catch_unwind(AssertUnwindSafe(service)) {
+        Ok(answer) => answer.map_err(wasmtime::Error::new),
+        Err(panic) => Err(wasmtime::Error::new(fault::of_panic(function, &*panic))),
+    }
+}
+
+/// As [`ask`], of a service that may have to wait.
+pub(crate) async fn wait_for<T>(
+    function: &'static str,
+    service: impl Future<Output = Result<T>>,
+) -> wasmtime::Result<T> {
+    match AssertUnwindSafe(service).catch_unwind().await {
+        Ok(answer) => answer.map_err(wasmtime::Error::new),
+        Err(panic) => Err(wasmtime::Error::new(fault::of_panic(function, &*panic))),
+    }
+}
+
+impl State {
+    /// Ends the call when guest or host hands over more than the limit allows.
+    pub(crate) fn check_transfer(&self, function: &'static str, bytes: usize) -> wasmtime::Result<()> {
+        if bytes <= self.transfer {
+            return Ok(());
+        }
+        Err(wasmtime::Error::new(
+            WasmError::limited(function, Limit::Transfer).with("bytes", bytes).with("limit", self.transfer),
+        ))
+    }
+}

@@ -1,0 +1,498 @@
+//! One live instance: a store of Wasmtime, the functions it exports, and the state that its host functions see.
+
+use std::fmt;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Instant, UNIX_EPOCH};
+
+use airssys_wasm_core::component::{
+    ComponentConfig, ComponentInput, ComponentMetadata, ComponentOutput, ResourceLimits,
+};
+use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode, Limit, Result, WasmError};
+use airssys_wasm_core::interface::{COMPONENT, REPLIES};
+use airssys_wasm_core::messaging::{Body, ContentType, Envelope, MessageId, Sender};
+use airssys_wasm_core::runtime::{
+    CallBudget, Component, ExecutionState, ExportName, HostServices, MessagingRefusal, ResourceUsage, Value,
+};
+use async_trait::async_trait;
+use wasmtime::component::{Instance as WasmtimeInstance, Type, Val};
+use wasmtime::{Store, component};
+
+use crate::bindings::guest::airssys::core::types as guest_types;
+use crate::bindings::guest::exports::airssys::core::component as guest;
+use crate::bindings::replies::airssys::core::{messaging as reply_messaging, types as reply_types};
+use crate::bindings::replies::exports::airssys::core::replies;
+use crate::budget;
+use crate::fault;
+use crate::limits::Totals;
+use crate::load::Loaded;
+use crate::value::{self, Handles, Lowering};
+use crate::wasi::Wasi;
+
+/// What Wasmtime counts for one element of a list of dynamic values, and so the most it counts for one byte.
+const DYNAMIC_BYTE: usize = size_of::<Val>();
+
+/// What the host functions of an instance see.
+pub(crate) struct State {
+    pub(crate) services: HostServices,
+    pub(crate) totals: Totals,
+    /// The end of the call under way.
+    pub(crate) deadline: Option<Instant>,
+    /// The most bytes handed over in one call.
+    pub(crate) transfer: usize,
+    /// Only for components that import WASI.
+    pub(crate) wasi: Option<Box<Wasi>>,
+}
+
+/// A live instance.
+pub(crate) struct Instance {
+    store: Store<State>,
+    instance: WasmtimeInstance,
+    component: Option<guest::Guest>,
+    replies: Option<replies::Guest>,
+    handles: Option<Box<Handles>>,
+    loaded: Arc<Loaded>,
+    reply: usize,
+    calls: u64,
+    fuel: u64,
+    status: Status,
+}
+
+/// Where an instance stands. A call that is dropped leaves it as it was during the call.
+enum Status {
+    Ready,
+    Calling(&'static str),
+    Ended(Box<str>),
+}
+
+/// What is known of a call while it runs.
+struct Call {
+    operation: &'static str,
+    fuel: Option<u64>,
+}
+
+impl Instance {
+    /// Makes an instance. What a component runs when it is made runs here.
+    pub(crate) async fn make(
+        loaded: Arc<Loaded>,
+        limits: &ResourceLimits,
+        services: HostServices,
+        budget: CallBudget,
+    ) -> Result<Self> {
+        const OPERATION: &str = "instantiate";
+        check_deadline(OPERATION, budget)?;
+        loaded.check_fuel(OPERATION, CallBudget { fuel: limits.fuel, ..budget })?;
+        let fuel = loaded.check_fuel(OPERATION, budget)?;
+        let wasi = loaded.imports_wasi.then(|| Box::new(Wasi::new(limits, &services.logging)));
+        let state = State {
+            services,
+            totals: Totals::new(limits),
+            deadline: budget.deadline,
+            transfer: limits.transfer.as_usize(),
+            wasi,
+        };
+        let mut store = Store::try_new(loaded.pre.engine(), state).map_err(|error| {
+            WasmError::new(ErrorKind::Internal, OPERATION).because(fault::plain(&error))
+        })?;
+        store.limiter(|state| &mut state.totals);
+        store.set_max_component_handles(limits.handles as usize);
+        store.set_hostcall_fuel(limits.transfer.as_usize());
+        budget::watch(&mut store);
+        budget::start(&mut store, budget.deadline);
+        set_fuel(&mut store, fuel);
+        let made = {
+            let making = pin!(loaded.pre.instantiate_async(&mut store));
+            loaded.shared.ticker.bound(budget.deadline, making).await
+        };
+        let instance = match made {
+            Ok(Ok(instance)) => instance,
+            Ok(Err(error)) => return Err(fault::of_instantiation(OPERATION, error, &store.data().totals)),
+            Err(ended) => return Err(fault::of_end(OPERATION, ended)),
+        };
+        let mistyped = |error: wasmtime::Error| {
+            WasmError::new(ErrorKind::Internal, OPERATION)
+                .saying("an export is not of the type that was found when it was loaded")
+                .because(fault::plain(&error))
+        };
+        let component = loaded.component.as_ref().map(|exports| exports.load(&mut store, &instance));
+        let component = component.transpose().map_err(mistyped)?;
+        let replies = loaded.replies.as_ref().map(|exports| exports.load(&mut store, &instance));
+        let replies = replies.transpose().map_err(mistyped)?;
+        if let Some(wasi) = &store.data().wasi {
+            wasi.end_call()?;
+        }
+        let consumed = fuel.map_or(0, |fuel| fuel - store.get_fuel().unwrap_or(0));
+        Ok(Self {
+            store,
+            instance,
+            component,
+            replies,
+            handles: None,
+            loaded,
+            reply: limits.reply.as_usize(),
+            calls: 0,
+            fuel: consumed,
+            status: Status::Ready,
+        })
+    }
+
+    /// Refuses a call that cannot be made now, or says what fuel it gets. The instance is not touched.
+    fn admit(&self, operation: &'static str, budget: CallBudget) -> Result<Option<u64>> {
+        self.check_ready(operation)?;
+        check_deadline(operation, budget)?;
+        self.loaded.check_fuel(operation, budget)
+    }
+
+    /// Begins a call: the instance is poisoned until [`finish`](Self::finish).
+    fn begin(&mut self, operation: &'static str, budget: CallBudget) -> Result<Call> {
+        let fuel = self.admit(operation, budget)?;
+        // What an embedder's function is given counts as dynamic values do; its bytes are counted when they are there.
+        let per_byte = if self.loaded.has_extensions() { DYNAMIC_BYTE } else { 1 };
+        Ok(self.enter(operation, budget, fuel, self.store.data().transfer.saturating_mul(per_byte)))
+    }
+
+    fn enter(&mut self, operation: &'static str, budget: CallBudget, fuel: Option<u64>, transfer: usize) -> Call {
+        self.store.data_mut().totals.start_call();
+        self.store.set_hostcall_fuel(transfer);
+        budget::start(&mut self.store, budget.deadline);
+        set_fuel(&mut self.store, fuel);
+        self.calls += 1;
+        self.status = Status::Calling(operation);
+        Call { operation, fuel }
+    }
+
+    /// Ends a call. The instance takes more of them only when this one came to an answer.
+    fn finish<T>(&mut self, call: &Call, outcome: Result<T>) -> Result<T> {
+        if let Some(given) = call.fuel {
+            self.fuel += given - self.store.get_fuel().unwrap_or(0);
+        }
+        let outcome = match (&self.store.data().wasi, outcome) {
+            (Some(wasi), Ok(value)) => wasi.end_call().map(|()| value),
+            (Some(wasi), Err(error)) => {
+                let _ = wasi.end_call();
+                Err(error)
+            }
+            (None, outcome) => outcome,
+        };
+        self.status = match &outcome {
+            Ok(_) => Status::Ready,
+            Err(error) => Status::Ended(error.message().into()),
+        };
+        outcome
+    }
+
+    fn check_ready(&self, operation: &'static str) -> Result<()> {
+        let why = match &self.status {
+            Status::Ready => return Ok(()),
+            Status::Calling(dropped) => format!("its call of `{dropped}` was dropped before it came to an end"),
+            Status::Ended(why) => why.to_string(),
+        };
+        Err(WasmError::new(ErrorKind::Actor, operation)
+            .saying("the instance was ended in the middle of a call, and takes no more")
+            .with("because", why)
+            .advising("make a new instance of the component"))
+    }
+
+    /// Refuses what is too large to be handed over. The instance is not touched.
+    fn check_arguments(&self, operation: &'static str, bytes: usize) -> Result<()> {
+        let limit = self.store.data().transfer;
+        if bytes <= limit {
+            return Ok(());
+        }
+        Err(WasmError::limited(operation, Limit::Transfer).with("bytes", bytes).with("limit", limit))
+    }
+
+    fn component(&self, operation: &'static str) -> Result<guest::Guest> {
+        self.check_ready(operation)?;
+        self.component.clone().ok_or_else(|| missing(operation, COMPONENT))
+    }
+
+    async fn handle(&mut self, message: Envelope, budget: CallBudget) -> Result<ComponentOutput> {
+        const OPERATION: &str = "execute";
+        let exports = self.component(OPERATION)?;
+        self.check_arguments(OPERATION, size(&message))?;
+        let call = self.begin(OPERATION, budget)?;
+        let outcome = {
+            let calling = pin!(exports.call_execute(&mut self.store, lower(&message)));
+            self.loaded.shared.ticker.bound(budget.deadline, calling).await
+        };
+        let outcome = match outcome {
+            Ok(Ok(Ok(body))) => self.accept_reply(body).map(Ok),
+            Ok(Ok(Err(failure))) => Ok(Err(failure)),
+            Ok(Err(error)) => Err(self.fault_of_reply(error)),
+            Err(ended) => Err(fault::of_end(OPERATION, ended)),
+        };
+        self.finish(&call, outcome)?.map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
+    }
+
+    /// A transfer that failed after the guest had returned was that of its reply.
+    fn fault_of_reply(&self, error: wasmtime::Error) -> WasmError {
+        let is_reply = !fault::is_below_guest(&error);
+        let error = fault::of_call("execute", error, &self.store.data().totals);
+        if is_reply
+            && error.detail() == Some(Detail::Limit(Limit::Transfer))
+            && self.reply <= self.store.data().transfer
+        {
+            return WasmError::limited("execute", Limit::Reply).with("limit", self.reply);
+        }
+        error
+    }
+
+    fn accept_reply(&self, body: guest::Body) -> Result<ComponentOutput> {
+        let bytes = body.payload.len() + body.content_type.as_ref().map_or(0, String::len);
+        if bytes > self.reply {
+            return Err(WasmError::limited("execute", Limit::Reply)
+                .with("bytes", bytes)
+                .with("limit", self.reply));
+        }
+        // A text that is no media type says nothing: the reply is plain bytes then.
+        let content_type = body.content_type.and_then(|text| text.parse::<ContentType>().ok());
+        Ok(ComponentOutput { body: Body { content_type, payload: body.payload } })
+    }
+
+    async fn hand_reply(
+        &mut self,
+        request: MessageId,
+        outcome: Result<Body, MessagingRefusal>,
+        budget: CallBudget,
+    ) -> Result<ComponentOutput> {
+        const OPERATION: &str = "handle-reply";
+        self.check_ready(OPERATION)?;
+        let exports = self.replies.clone().ok_or_else(|| missing(OPERATION, REPLIES))?;
+        let bytes = outcome.as_ref().map_or_else(|refusal| refusal.message().len(), Body::size);
+        self.check_arguments(OPERATION, bytes)?;
+        let call = self.begin(OPERATION, budget)?;
+        let request = reply_types::MessageId { high: request.high(), low: request.low() };
+        let outcome = outcome.map(reply_types::Body::from).map_err(reply_messaging::MessagingError::from);
+        let outcome = {
+            let calling = pin!(exports.call_handle_reply(&mut self.store, request, outcome.as_ref()));
+            self.loaded.shared.ticker.bound(budget.deadline, calling).await
+        };
+        let outcome = self.answer(&call, outcome)?;
+        outcome
+            .map(|()| ComponentOutput::default())
+            .map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
+    }
+
+    /// The outcome of a call whose answer needs no check.
+    fn answer<T>(
+        &mut self,
+        call: &Call,
+        outcome: std::result::Result<wasmtime::Result<T>, budget::Ended>,
+    ) -> Result<T> {
+        let outcome = match outcome {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(fault::of_call(call.operation, error, &self.store.data().totals)),
+            Err(ended) => Err(fault::of_end(call.operation, ended)),
+        };
+        self.finish(call, outcome)
+    }
+
+    /// The arguments of a dynamic call, by the types of the export.
+    fn lower_arguments(
+        &mut self,
+        operation: &'static str,
+        export: &ExportName,
+        function: &component::types::ComponentFunc,
+        arguments: &[Value],
+    ) -> Result<Vec<Val>> {
+        let parameters = function.params();
+        if parameters.len() != arguments.len() {
+            return Err(WasmError::new(ErrorKind::Serialization, operation)
+                .saying("the number of arguments is not that of the parameters")
+                .with("export", export)
+                .with("expected", parameters.len())
+                .with("given", arguments.len()));
+        }
+        let mut lowering = Lowering::with(self.handles.as_deref_mut());
+        let lowered: std::result::Result<Vec<_>, _> = parameters
+            .zip(arguments)
+            .map(|((name, kind), argument)| {
+                lowering.lower(argument, &kind).map_err(|mismatch| {
+                    WasmError::new(ErrorKind::Serialization, operation)
+                        .saying("an argument is not of the type of its parameter")
+                        .with("export", export)
+                        .with("parameter", mismatch.place(name))
+                        .with("expected", &mismatch.expected)
+                        .with("given", &mismatch.given)
+                })
+            })
+            .collect();
+        if lowered.is_err() {
+            lowering.undo();
+        }
+        lowered
+    }
+}
+
+#[async_trait]
+impl Component for Instance {
+    async fn init(&mut self, config: &ComponentConfig, budget: CallBudget) -> Result<()> {
+        const OPERATION: &str = "init";
+        let exports = self.component(OPERATION)?;
+        self.check_arguments(OPERATION, config.iter().map(|(key, value)| key.len() + value.len()).sum())?;
+        let call = self.begin(OPERATION, budget)?;
+        let pairs: Vec<_> = config.iter().collect();
+        let outcome = {
+            let calling = pin!(exports.call_init(&mut self.store, &pairs));
+            self.loaded.shared.ticker.bound(budget.deadline, calling).await
+        };
+        let outcome = self.answer(&call, outcome)?;
+        outcome.map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
+    }
+
+    async fn execute(&mut self, input: ComponentInput, budget: CallBudget) -> Result<ComponentOutput> {
+        match input {
+            ComponentInput::Message(message) => self.handle(message, budget).await,
+            ComponentInput::Reply { request, outcome } => self.hand_reply(request, outcome, budget).await,
+        }
+    }
+
+    async fn call(
+        &mut self,
+        export: &ExportName,
+        arguments: &[Value],
+        budget: CallBudget,
+    ) -> Result<Option<Value>> {
+        const OPERATION: &str = "call";
+        self.check_ready(OPERATION)?;
+        let Some(index) = self.loaded.export(export) else {
+            return Err(self.loaded.no_export(OPERATION, export));
+        };
+        let fuel = self.admit(OPERATION, budget)?;
+        self.check_arguments(OPERATION, arguments.iter().map(value::size).sum())?;
+        let function = self.instance.get_func(&mut self.store, index).ok_or_else(|| {
+            WasmError::new(ErrorKind::Internal, OPERATION).with("export", export).saying("an export is no function")
+        })?;
+        let kind = function.ty(&self.store);
+        let lowered = self.lower_arguments(OPERATION, export, &kind, arguments)?;
+        let transfer = self.store.data().transfer.saturating_mul(DYNAMIC_BYTE);
+        let call = self.enter(OPERATION, budget, fuel, transfer);
+        let result_type: Option<Type> = kind.results().next();
+        let mut results = vec![Val::Bool(false); kind.results().len()];
+        let outcome = {
+            let calling = pin!(function.call_async(&mut self.store, &lowered, &mut results));
+            self.loaded.shared.ticker.bound(budget.deadline, calling).await
+        };
+        let handles = &mut self.handles;
+        let state = self.store.data();
+        let outcome = outcome.map(|called| {
+            called.and_then(|()| {
+                let lifted = results.pop().zip(result_type).map(|(result, kind)| value::lift(result, &kind, handles));
+                let bytes = lifted.as_ref().and_then(|lifted| lifted.as_ref().ok()).map_or(0, value::size);
+                state.check_transfer(OPERATION, bytes).map(|()| lifted.transpose())
+            })
+        });
+        self.answer(&call, outcome)?.map_err(|mismatch| {
+            WasmError::new(ErrorKind::Serialization, OPERATION)
+                .saying("the result is of a type that dynamic calls do not support")
+                .with("export", export)
+                .because(mismatch)
+        })
+    }
+
+    async fn shutdown(&mut self, budget: CallBudget) -> Result<()> {
+        const OPERATION: &str = "shutdown";
+        let exports = self.component(OPERATION)?;
+        let call = self.begin(OPERATION, budget)?;
+        let outcome = {
+            let calling = pin!(exports.call_shutdown(&mut self.store));
+            self.loaded.shared.ticker.bound(budget.deadline, calling).await
+        };
+        let outcome = self.answer(&call, outcome)?;
+        outcome.map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
+    }
+
+    async fn metadata(&mut self, budget: CallBudget) -> Result<ComponentMetadata> {
+        const OPERATION: &str = "metadata";
+        let exports = self.component(OPERATION)?;
+        let call = self.begin(OPERATION, budget)?;
+        let outcome = {
+            let calling = pin!(exports.call_metadata(&mut self.store));
+            self.loaded.shared.ticker.bound(budget.deadline, calling).await
+        };
+        let guest::ComponentMetadata { name, version, description } = self.answer(&call, outcome)?;
+        Ok(ComponentMetadata { name, version, description })
+    }
+
+    fn state(&self) -> ExecutionState {
+        match self.status {
+            Status::Ready => ExecutionState::Ready,
+            Status::Calling(_) | Status::Ended(_) => ExecutionState::Poisoned,
+        }
+    }
+
+    fn usage(&self) -> ResourceUsage {
+        let totals = &self.store.data().totals;
+        ResourceUsage {
+            memory_bytes: totals.memory_bytes(),
+            table_elements: totals.table_elements(),
+            refused_growth: totals.refused_growth(),
+            fuel: self.fuel,
+            calls: self.calls,
+        }
+    }
+}
+
+impl fmt::Debug for Instance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Instance").field("state", &self.state()).field("usage", &self.usage()).finish_non_exhaustive()
+    }
+}
+
+fn check_deadline(operation: &'static str, budget: CallBudget) -> Result<()> {
+    if budget.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+        return Err(fault::timeout(operation).saying("the deadline had passed before the call began"));
+    }
+    Ok(())
+}
+
+fn set_fuel(store: &mut Store<State>, fuel: Option<u64>) {
+    if let Some(fuel) = fuel {
+        store.set_fuel(fuel).expect("fuel is only given to components that were compiled to count it");
+    }
+}
+
+fn missing(operation: &'static str, interface: &str) -> WasmError {
+    WasmError::new(ErrorKind::ComponentNotFound, operation)
+        .saying("the component does not export this interface")
+        .with("interface", interface)
+}
+
+fn failed(operation: &'static str, code: FailureCode, message: &str) -> WasmError {
+    WasmError::new(ErrorKind::ExecutionFailed, operation)
+        .detailed(Detail::Failure(code))
+        .saying(fault::guest_text(message))
+}
+
+/// What a message counts against the limit of bytes handed over.
+fn size(message: &Envelope) -> usize {
+    let sender = if let Sender::Component(id) = &message.sender { id.as_str().len() } else { 0 };
+    let trace = message.trace.as_ref().map_or(0, |trace| trace.trace_parent.len() + trace.trace_state.len());
+    message.body.size() + sender + trace + message.topic.as_ref().map_or(0, |topic| topic.as_str().len())
+}
+
+/// A message as the guest reads it: borrowed, so that the payload is copied straight into its memory.
+fn lower(message: &Envelope) -> guest::Message<'_> {
+    let id = |id: MessageId| guest_types::MessageId { high: id.high(), low: id.low() };
+    let sent_at = message.sent_at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    guest::Message {
+        id: id(message.id),
+        sender: match &message.sender {
+            Sender::Host => guest_types::Sender::Host,
+            Sender::Component(id) => guest_types::Sender::Component(id.as_str()),
+        },
+        topic: message.topic.as_ref().map(|topic| topic.as_str()),
+        correlation: message.correlation.map(id),
+        body: guest_types::BodyParam {
+            content_type: message.body.content_type.as_ref().map(ContentType::as_str),
+            payload: &message.body.payload,
+        },
+        sent_at: u64::try_from(sent_at).unwrap_or(u64::MAX),
+        attempt: message.attempt,
+        trace: message.trace.as_ref().map(|trace| guest_types::TraceContext {
+            trace_parent: &trace.trace_parent,
+            trace_state: &trace.trace_state,
+        }),
+    }
+}

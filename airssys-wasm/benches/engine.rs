@@ -1,0 +1,426 @@
+//! The engine next to plain Wasmtime: calls, host calls, compiling, loading and instantiating.
+
+use std::cell::Cell;
+use std::fmt::Write as _;
+use std::fs;
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use airssys_wasm::core::component::{ComponentConfig, ComponentId, ComponentInput, ResourceLimits};
+use airssys_wasm::core::error::Result;
+use airssys_wasm::core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
+use airssys_wasm::core::runtime::{
+    CallBudget, CodeOrigin, Comparison, Component, ComponentHandle, HostServices, Listing, LoadOptions, LogLevel,
+    LoggingService, MessagingRefusal, MessagingService, RuntimeEngine, ServiceResult, StorageRefusal, StorageService,
+    StorageUsage,
+};
+use airssys_wasm::core::storage::{Batch, Durability, Key, Namespace, StorageBackend};
+use airssys_wasm::storage::MemoryStore;
+use airssys_wasm::wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
+use airssys_wasm::{Host, Installation};
+use airssys_wasm_conformance::bench::{self, Bench, Goal, Unit};
+use airssys_wasm_conformance::guests::Guest;
+use async_trait::async_trait;
+use tokio::runtime::{Builder, Runtime};
+
+mod raw;
+
+const SLOTS: u32 = 64;
+const CALLS: &str = "application/x-calls";
+const GETS: &str = "application/x-gets";
+const STORED: [u8; 128] = [7; 128];
+
+fn main() -> std::process::ExitCode {
+    bench::run("engine", |bench| {
+        calls(bench);
+        host_calls(bench);
+        instantiation(bench);
+        compilation(bench);
+        cache(bench);
+    })
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
+}
+
+fn config() -> WasmtimeConfig {
+    WasmtimeConfig { allocation: Allocation::Pooling { max_instances: SLOTS }, ..WasmtimeConfig::default() }
+}
+
+fn product() -> WasmtimeEngine {
+    WasmtimeEngine::new(config()).expect("the pool fits into the address space")
+}
+
+fn guest(guest: Guest) -> Vec<u8> {
+    guest.bytes().expect("the guest is there").into_owned()
+}
+
+async fn load(engine: &WasmtimeEngine, wasm: &[u8]) -> ComponentHandle {
+    engine.load(wasm, LoadOptions::default()).await.expect("the component is valid")
+}
+
+async fn instantiate(component: &ComponentHandle, limits: &ResourceLimits, services: &HostServices) -> Box<dyn Component> {
+    let budget = CallBudget::starting_now(limits);
+    component.instantiate(limits, services.clone(), budget).await.expect("there is a free slot")
+}
+
+fn message(body: Body) -> ComponentInput {
+    ComponentInput::Message(Envelope {
+        id: MessageId::from_parts(0, 0),
+        kind: MessageType::Request,
+        sender: Sender::Host,
+        topic: None,
+        correlation: None,
+        body,
+        sent_at: SystemTime::UNIX_EPOCH,
+        deadline: None,
+        attempt: 1,
+        trace: None,
+    })
+}
+
+async fn execute(instance: &mut dyn Component, limits: &ResourceLimits, body: Body) -> Body {
+    let output = instance.execute(message(body), CallBudget::starting_now(limits)).await;
+    output.expect("the guest answers").body
+}
+
+fn calls(bench: &mut Bench) {
+    let sizes = [("call, no payload", 0), ("echo, 64 B", 64), ("echo, 1 KiB", 1 << 10), ("echo, 64 KiB", 64 << 10)];
+    for (name, size) in sizes {
+        if !bench.wants(name) {
+            continue;
+        }
+        let (runtime, wasm, payload) = (&runtime(), guest(Guest::Echo), &vec![1_u8; size]);
+        let raw_component = raw::load(&raw::engine(SLOTS), &wasm);
+        let mut raw_instance = runtime.block_on(raw::Instance::new(&raw_component, raw::State::default()));
+        let limits = &ResourceLimits::default();
+        let mut instance = runtime.block_on(async {
+            let component = load(&product(), &wasm).await;
+            instantiate(&component, limits, &Nobody::services()).await
+        });
+        let mut set = bench.batches(name);
+        set.floor("wasmtime", move |times| {
+            runtime.block_on(async {
+                for _ in 0..times {
+                    let payload = payload.clone();
+                    black_box(raw_instance.execute(None, &payload).await.expect("the guest answers"));
+                }
+            });
+        });
+        set.case("Component::execute", Goal::AtMost(1.3), move |times| {
+            runtime.block_on(async {
+                for _ in 0..times {
+                    black_box(execute(&mut *instance, limits, Body::new(payload.clone())).await);
+                }
+            });
+        });
+        set.run();
+    }
+}
+
+/// One call of the guest, in which the guest makes so many calls of the host.
+fn host_calls(bench: &mut Bench) {
+    for (name, content_type) in [("host call, logging.enabled", CALLS), ("host call, storage.get 128 B", GETS)] {
+        if !bench.wants(name) {
+            continue;
+        }
+        let (runtime, wasm) = (&runtime(), guest(Guest::Echo));
+        let raw_component = raw::load(&raw::engine(SLOTS), &wasm);
+        let state = raw::State { values: [(b"k".to_vec(), STORED.to_vec())].into(), ..raw::State::default() };
+        let mut raw_instance = runtime.block_on(raw::Instance::new(&raw_component, state));
+        let limits = &ResourceLimits { host_calls: u64::MAX, ..ResourceLimits::default() };
+        let mut instance = runtime.block_on(async {
+            let component = load(&product(), &wasm).await;
+            instantiate(&component, limits, &Nobody::services()).await
+        });
+        let id: &ComponentId = &"bench/echo".parse().expect("the id is valid");
+        let host = &runtime.block_on(host(&wasm, id, limits));
+        let body = move |times: u64| {
+            Body::typed(content_type.parse().expect("the content type is valid"), times.to_string())
+        };
+        let mut set = bench.batches(name);
+        set.floor("wasmtime", move |times| {
+            let called = runtime.block_on(raw_instance.execute(Some(content_type), times.to_string().as_bytes()));
+            black_box(called.expect("the guest answers"));
+        });
+        set.case("engine, services that do nothing", Goal::AtMost(1.15), move |times| {
+            black_box(runtime.block_on(execute(&mut *instance, limits, body(times))));
+        });
+        set.case("host, gate, audit and store", Goal::Report, move |times| {
+            black_box(runtime.block_on(host.request(id, body(times))).expect("the guest answers"));
+        });
+        set.run();
+    }
+}
+
+async fn host(wasm: &[u8], id: &ComponentId, limits: &ResourceLimits) -> Host {
+    let store = Arc::new(MemoryStore::new());
+    let mut batch = Batch::new();
+    batch.put(&Namespace::of_component(id), Key::new("k").expect("the key is valid"), STORED);
+    store.commit(batch, Durability::Immediate).await.expect("memory takes it");
+    let host = Host::builder().engine(Arc::new(product())).store(store).build().await.expect("the host is complete");
+    let installation = Installation::new(id.clone(), wasm)
+        .limits(limits.clone())
+        .grant(format!("storage:{id}").parse().expect("the capability is valid"));
+    host.install(installation).await.expect("the component is valid");
+    host.start(id).await.expect("the component starts");
+    host
+}
+
+fn instantiation(bench: &mut Bench) {
+    for (name, with_call) in [("instantiate and drop", false), ("instantiate, init, first call, drop", true)] {
+        if !bench.wants(name) {
+            continue;
+        }
+        let (runtime, wasm) = (&runtime(), guest(Guest::Echo));
+        let raw_component = raw::load(&raw::engine(SLOTS), &wasm);
+        let (limits, services) = (&ResourceLimits::default(), &Nobody::services());
+        let component = runtime.block_on(load(&product(), &wasm));
+        let mut set = bench.batches(name);
+        set.floor("wasmtime", move |times| {
+            runtime.block_on(async {
+                for _ in 0..times {
+                    let mut instance = raw::Instance::new(&raw_component, raw::State::default()).await;
+                    if with_call {
+                        instance.init(&[]).await;
+                        black_box(instance.execute(None, &[1; 64]).await.expect("the guest answers"));
+                    }
+                    drop(black_box(instance));
+                }
+            });
+        });
+        set.case("LoadedComponent::instantiate", Goal::AtMost(1.5), move |times| {
+            runtime.block_on(async {
+                let config = ComponentConfig::new();
+                for _ in 0..times {
+                    let mut instance = instantiate(&component, limits, services).await;
+                    if with_call {
+                        let started = instance.init(&config, CallBudget::starting_now(limits)).await;
+                        started.expect("the guest takes its configuration");
+                        black_box(execute(&mut *instance, limits, Body::new([1; 64])).await);
+                    }
+                    drop(black_box(instance));
+                }
+            });
+        });
+        set.run();
+    }
+}
+
+/// The binary with a section that nobody reads: another digest, so that no cache knows it.
+fn distinct(wasm: &[u8]) -> Vec<u8> {
+    thread_local! {
+        static NEXT: Cell<u32> = const { Cell::new(0) };
+    }
+    let number = NEXT.replace(NEXT.get() + 1);
+    let mut wasm = wasm.to_vec();
+    wasm.extend([0, 6, 1, b'n']);
+    wasm.extend(number.to_le_bytes());
+    wasm
+}
+
+fn compilation(bench: &mut Bench) {
+    const SET: &str = "compile, 21 KB";
+    if !bench.wants(SET) {
+        return;
+    }
+    let (runtime, wasm) = (&runtime(), &guest(Guest::Echo));
+    let raw_engine = raw::engine(SLOTS);
+    let raw_linker = raw::linker(&raw_engine);
+    let engine = product();
+    let mut set = bench.batches(SET);
+    set.floor("wasmtime", move |times| {
+        for _ in 0..times {
+            let component = wasmtime::component::Component::from_binary(&raw_engine, &distinct(wasm));
+            black_box(raw::link(&raw_linker, &component.expect("the component is valid")));
+        }
+    });
+    set.case("RuntimeEngine::load", Goal::AtMost(1.1), move |times| {
+        for _ in 0..times {
+            black_box(runtime.block_on(load(&engine, &distinct(wasm))));
+        }
+    });
+    set.run();
+}
+
+/// A component of about this many bytes: functions that compute something, as compilers emit them.
+fn synthetic(bytes: usize) -> Vec<u8> {
+    let mut module = String::from("(memory 1)");
+    // One of them is about 112 bytes long.
+    for function in 0..bytes / 112 {
+        let _ = write!(
+            module,
+            "(func $f{function} (param i32 i64) (result i64) (local i64 i32)
+              (local.set 3 (i32.const {function}))
+              (block (loop
+                (br_if 1 (i32.eqz (local.get 0)))
+                (local.set 2 (i64.add (i64.mul (local.get 2) (i64.const 6364136223846793005)) (local.get 1)))
+                (i64.store offset={} (i32.and (local.get 3) (i32.const 4088)) (local.get 2))
+                (local.set 3 (i32.add (local.get 3) (i32.wrap_i64 (i64.shr_u (local.get 2) (i64.const 33)))))
+                (local.set 0 (i32.sub (local.get 0) (i32.const 1)))
+                (br 0)))
+              (if (result i64) (i32.lt_u (local.get 3) (i32.const {}))
+                (then (i64.xor (local.get 2) (i64.load (i32.const {}))))
+                (else (call $f{} (i32.const 1) (local.get 2)))))",
+            function % 1_000 * 8,
+            function * 977,
+            function % 512 * 8,
+            if function == 0 { 0 } else { function - 1 },
+        );
+    }
+    let text = format!("(component (core module $m {module}) (core instance (instantiate $m)))");
+    wat::parse_str(text).expect("the text is valid")
+}
+
+fn cache(bench: &mut Bench) {
+    let small = bench.is_smoke();
+    const SET: &str = "load 1 MB from the cache";
+    if !bench.wants(SET) {
+        return;
+    }
+    let runtime = &runtime();
+    let wasm = &synthetic(if small { 10_000 } else { 1_000_000 });
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written to");
+
+    let raw_engine = raw::engine(SLOTS);
+    let compiled = raw_engine.precompile_component(wasm).expect("the component is valid");
+    let path = folder.path().join("plain.cwasm");
+    fs::write(&path, &compiled).expect("the target folder can be written to");
+
+    let code_cache = folder.path().join("cache");
+    let engine = WasmtimeEngine::new(WasmtimeConfig { code_cache: Some(code_cache.clone()), ..config() });
+    let engine = engine.expect("the pool fits into the address space");
+    assert_eq!(runtime.block_on(load(&engine, wasm)).origin(), CodeOrigin::Compiled);
+
+    let (loads, compilations) = (&Cell::new(0), &Cell::new(0));
+    let mut set = bench.batches(SET);
+    set.floor("Component::deserialize_file, unchecked", move |times| {
+        for _ in 0..times {
+            black_box(deserialize(&raw_engine, &path));
+        }
+    });
+    set.case("RuntimeEngine::load, integrity checked", Goal::AtMost(5.0), move |times| {
+        for _ in 0..times {
+            let loaded = runtime.block_on(load(&engine, wasm));
+            loads.set(loads.get() + 1);
+            compilations.set(compilations.get() + u32::from(loaded.origin() == CodeOrigin::Compiled));
+        }
+    });
+    set.run();
+    // Another engine over the same folder is what a restart of the host looks like.
+    let again = WasmtimeEngine::new(WasmtimeConfig { code_cache: Some(code_cache), ..config() });
+    let again = runtime.block_on(load(&again.expect("the pool fits into the address space"), wasm));
+    compilations.set(compilations.get() + u32::from(again.origin() == CodeOrigin::Compiled));
+    let (loads, compilations) = (f64::from(loads.get() + 1), f64::from(compilations.get()));
+    bench.note(&format!("wasm: {} bytes, compiled code: {} bytes", wasm.len(), compiled.len()));
+    let figures = [("loads", loads, Goal::Report), ("compilations", compilations, Goal::Below(0.0))];
+    bench.values("load of a known binary", Unit::Count, &figures);
+}
+
+#[expect(unsafe_code, reason = "Wasmtime trusts compiled code, and cannot check it")]
+fn deserialize(engine: &wasmtime::Engine, path: &std::path::Path) -> wasmtime::component::Component {
+    // SAFETY: The file was written above with what `precompile_component` of the same engine returned.
+    unsafe { wasmtime::component::Component::deserialize_file(engine, path) }.expect("the code fits the engine")
+}
+
+/// Services that do nothing: what is left is the engine.
+#[derive(Debug)]
+struct Nobody(ComponentId);
+
+impl Nobody {
+    fn services() -> HostServices {
+        let nobody = Arc::new(Self("bench/nobody".parse().expect("the id is valid")));
+        HostServices {
+            logging: nobody.clone(),
+            messaging: nobody.clone(),
+            storage: nobody,
+            extensions: Arc::new([]),
+        }
+    }
+}
+
+impl LoggingService for Nobody {
+    fn log(&self, _: LogLevel, _: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn enabled(&self, _: LogLevel) -> Result<bool> {
+        Ok(false)
+    }
+}
+
+fn no_messages<T>() -> ServiceResult<T, MessagingRefusal> {
+    Ok(Err(MessagingRefusal::Timeout))
+}
+
+#[async_trait]
+impl MessagingService for Nobody {
+    fn send(&self, _: &str, _: Body) -> ServiceResult<MessageId, MessagingRefusal> {
+        no_messages()
+    }
+
+    async fn request(&self, _: &str, _: Body, _: Duration) -> ServiceResult<Body, MessagingRefusal> {
+        no_messages()
+    }
+
+    fn request_async(&self, _: &str, _: Body, _: Duration) -> ServiceResult<MessageId, MessagingRefusal> {
+        no_messages()
+    }
+
+    fn cancel(&self, _: MessageId) -> Result<bool> {
+        Ok(false)
+    }
+
+    fn publish(&self, _: &str, _: Body) -> ServiceResult<MessageId, MessagingRefusal> {
+        no_messages()
+    }
+
+    fn subscribe(&self, _: &str) -> ServiceResult<(), MessagingRefusal> {
+        no_messages()
+    }
+
+    fn unsubscribe(&self, _: &str) -> ServiceResult<bool, MessagingRefusal> {
+        no_messages()
+    }
+
+    fn self_id(&self) -> Result<&ComponentId> {
+        Ok(&self.0)
+    }
+}
+
+fn no_storage<T>() -> ServiceResult<T, StorageRefusal> {
+    Ok(Err(StorageRefusal::Unavailable("the benches do not use it".to_owned())))
+}
+
+#[async_trait]
+impl StorageService for Nobody {
+    async fn get(&self, _: &[u8]) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
+        Ok(Ok(Some(STORED.to_vec())))
+    }
+
+    async fn set(&self, _: Vec<u8>, _: Vec<u8>) -> ServiceResult<(), StorageRefusal> {
+        no_storage()
+    }
+
+    async fn delete(&self, _: Vec<u8>) -> ServiceResult<bool, StorageRefusal> {
+        no_storage()
+    }
+
+    async fn exists(&self, _: &[u8]) -> ServiceResult<bool, StorageRefusal> {
+        no_storage()
+    }
+
+    async fn list(&self, _: &[u8], _: Option<&[u8]>, _: u32) -> ServiceResult<Listing, StorageRefusal> {
+        no_storage()
+    }
+
+    async fn compare_and_set(&self, _: Vec<u8>, _: Comparison, _: Vec<u8>) -> ServiceResult<bool, StorageRefusal> {
+        no_storage()
+    }
+
+    async fn usage(&self) -> ServiceResult<StorageUsage, StorageRefusal> {
+        no_storage()
+    }
+}

@@ -1,0 +1,41 @@
+//! What became of a message to many.
+
+use airssys_wasm_core::component::ComponentId;
+use airssys_wasm_core::error::WasmError;
+use airssys_wasm_core::messaging::MessageId;
+
+use crate::effects::Event;
+use crate::host::Shared;
+
+/// Who took a message to many, and who did not.
+#[derive(Debug)]
+pub struct BroadcastReport {
+    /// The message: every receiver sees this id.
+    pub id: MessageId,
+    /// Components whose mailboxes took it.
+    pub delivered: Vec<ComponentId>,
+    /// Components whose mailboxes did not, and why.
+    pub refused: Vec<(ComponentId, WasmError)>,
+}
+
+impl Shared {
+    /// Queues an event with everybody who subscribed to its topic, or with everybody when it has none. A receiver whose
+    /// mailbox is full misses it: nobody else waits for that.
+    pub(crate) fn publish(&self, event: &Event) -> BroadcastReport {
+        let receivers = match &event.topic {
+            Some(topic) => self.subscriptions.subscribers(topic, &self.gate),
+            None => self.router.all(),
+        };
+        let mut report = BroadcastReport { id: event.id, delivered: Vec::new(), refused: Vec::new() };
+        for receiver in receivers {
+            match receiver.deliver(event.envelope(), None) {
+                Ok(()) => report.delivered.push(receiver.id().clone()),
+                Err(error) => {
+                    tracing::warn!(message = %event.id, %error, "a receiver missed an event");
+                    report.refused.push((receiver.id().clone(), error));
+                }
+            }
+        }
+        report
+    }
+}

@@ -1,0 +1,533 @@
+//! The host: what embedders hold.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+mod builder;
+mod component_ref;
+
+pub use builder::HostBuilder;
+pub use component_ref::{ComponentRef, RequestOptions};
+
+use airssys_wasm_core::capability::{Capability, Topic};
+use airssys_wasm_core::component::{
+    ArtifactDigest, ByteSize, ComponentId, ComponentState, InstallationSource, InstanceId, ResourceLimits, Version,
+};
+use airssys_wasm_core::error::{ErrorKind, Limit, MessagingFault, Result, WasmError};
+use airssys_wasm_core::interface::{self, WitInterface, check_exports};
+use airssys_wasm_core::messaging::{Body, MessageId, Sender};
+use airssys_wasm_core::runtime::{CodeOrigin, EngineProfile, HostFunction, LoadOptions, Metering, RuntimeEngine};
+use airssys_wasm_core::storage::{Durability, StorageBackend, StorageProfile};
+use futures_util::future::join_all;
+use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
+
+use crate::broadcast::BroadcastReport;
+use crate::cell::{Cell, CellStatistics, Delivery, StopReport, Worker};
+use crate::effects::Event;
+use crate::gate::{Gate, Grants};
+use crate::installation::{Installation, Installed, Source, State};
+use crate::message_id::MessageIds;
+use crate::router::Router;
+use crate::subscriptions::Subscriptions;
+
+/// Runs components. Cloning copies a pointer; when the last clone goes, everything that still runs is ended at once.
+///
+/// [`shutdown`](Self::shutdown) ends in order: it lets components finish what is queued, and tells what was dropped.
+#[derive(Clone, Debug)]
+pub struct Host(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    shared: Arc<Shared>,
+    components: Mutex<HashMap<ComponentId, Component>>,
+}
+
+/// An installed component, and its task while it runs.
+#[derive(Debug)]
+struct Component {
+    installed: Arc<Installed>,
+    running: Option<Running>,
+}
+
+#[derive(Debug)]
+struct Running {
+    cell: Arc<Cell>,
+    task: JoinHandle<Option<WasmError>>,
+}
+
+/// What every part of the host reaches.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<dyn RuntimeEngine>,
+    pub(crate) store: Arc<dyn StorageBackend>,
+    pub(crate) durability: Durability,
+    pub(crate) gate: Gate,
+    pub(crate) router: Router,
+    pub(crate) subscriptions: Subscriptions,
+    pub(crate) message_ids: MessageIds,
+    pub(crate) extensions: Vec<Arc<dyn HostFunction>>,
+    pub(crate) limits: ResourceLimits,
+    pub(crate) max_component_size: ByteSize,
+    max_instances: u32,
+    live_instances: Arc<AtomicU32>,
+    next_instance: AtomicU64,
+    request_timeout: Duration,
+}
+
+/// The right to one live instance, given back when dropped.
+#[derive(Debug)]
+pub(crate) struct LivePermit(Arc<AtomicU32>);
+
+impl Drop for LivePermit {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl Shared {
+    pub(crate) fn next_instance(&self, installed: &Installed) -> InstanceId {
+        let number = self.next_instance.fetch_add(1, Ordering::Relaxed);
+        InstanceId::new(installed.id.clone(), installed.version.clone(), number)
+    }
+
+    /// Counts one more live instance.
+    ///
+    /// # Errors
+    /// [`Limit::LiveInstances`].
+    pub(crate) fn permit_instance(&self) -> Result<LivePermit> {
+        let one_more = |live| if live < self.max_instances { Some(live + 1) } else { None };
+        match self.live_instances.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
+            Ok(_) => Ok(LivePermit(self.live_instances.clone())),
+            Err(_) => Err(WasmError::limited("start", Limit::LiveInstances)
+                .with("limit", self.max_instances)
+                .advising("stop a component, or raise `max-instances` of the host")),
+        }
+    }
+}
+
+/// What the host knows of an installed component.
+#[derive(Clone, Debug)]
+pub struct ComponentInfo {
+    /// Its id.
+    pub id: ComponentId,
+    /// Its version.
+    pub version: Version,
+    /// The SHA-256 of its binary.
+    pub digest: ArtifactDigest,
+    /// Where the binary came from.
+    pub source: InstallationSource,
+    /// What it imports and exports.
+    pub interface: WitInterface,
+    /// Whether it was compiled now or taken from the cache.
+    pub code: CodeOrigin,
+}
+
+/// How a component is doing.
+#[derive(Clone, Debug)]
+pub struct ComponentStatus {
+    /// Its id.
+    pub id: ComponentId,
+    /// Its version.
+    pub version: Version,
+    /// The SHA-256 of its binary.
+    pub digest: ArtifactDigest,
+    /// Where the binary came from.
+    pub source: InstallationSource,
+    /// Where it stands.
+    pub state: ComponentState,
+    /// Messages waiting for it.
+    pub queued: usize,
+    /// What it has done since it was started.
+    pub statistics: CellStatistics,
+}
+
+/// What a shutdown left behind.
+#[derive(Debug, Default)]
+pub struct ShutdownReport {
+    /// Each component that ran.
+    pub components: Vec<(ComponentId, StopReport)>,
+    /// How closing the store failed, if it did.
+    pub store_error: Option<WasmError>,
+}
+
+impl ShutdownReport {
+    /// Messages that were queued and not handled, over all components.
+    pub fn dropped(&self) -> usize {
+        self.components.iter().map(|(_, report)| report.dropped).sum()
+    }
+}
+
+impl Host {
+    /// A host to be configured. With the default features, [`build`](HostBuilder::build) alone gives one with the Wasmtime engine
+    /// and a store in memory.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    /// Loads and checks a component, and keeps it ready to be started. No code of it runs.
+    ///
+    /// # Cancellation
+    /// Dropping the future installs nothing.
+    ///
+    /// # Errors
+    /// [`ComponentLoadFailed`](ErrorKind::ComponentLoadFailed) with a [`LoadFault`](airssys_wasm_core::error::LoadFault); [`ErrorKind::Io`] when the file cannot be read;
+    /// [`Limit::ComponentSize`]; [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) when the id is taken, or when the
+    /// engine cannot enforce a limit of the component.
+    pub async fn install(&self, installation: Installation) -> Result<ComponentInfo> {
+        let shared = &self.0.shared;
+        let Installation { id, version, source, grants, config, limits, trust } = installation;
+        let limits = limits.unwrap_or_else(|| shared.limits.clone());
+        check_enforced(&shared.engine.profile(), &limits).map_err(|error| error.with("component", &id))?;
+        self.check_free(&id)?;
+        let described = source.describe();
+        let fail = |error: WasmError| error.with("component", &id);
+        let (wasm, digest) = read(source, shared.max_component_size).await.map_err(fail)?;
+        let options = LoadOptions {
+            metering: if limits.fuel.is_some() { Metering::Fuel } else { Metering::Off },
+            extensions: shared.extensions.iter().map(|function| function.definition().clone()).collect(),
+        };
+        let component = shared.engine.load(&wasm, options).await.map_err(fail)?;
+        check_exports(component.interface()).map_err(fail)?;
+        let info = ComponentInfo {
+            id: id.clone(),
+            version: version.clone(),
+            digest,
+            source: described.clone(),
+            interface: component.interface().clone(),
+            code: component.origin(),
+        };
+        let takes_replies = component.interface().export(interface::REPLIES).is_some();
+        let installed = Arc::new(Installed {
+            id: id.clone(),
+            version,
+            digest,
+            source: described,
+            component,
+            limits,
+            config,
+            grants: Arc::new(Grants::new(grants)),
+            trust,
+            takes_replies,
+            state: State::installed(),
+        });
+        let mut components = self.components();
+        if components.contains_key(&id) {
+            return Err(already_installed(&id));
+        }
+        components.insert(id, Component { installed, running: None });
+        Ok(info)
+    }
+
+    /// Makes an instance, initialises it, and lets it take messages.
+    ///
+    /// # Cancellation
+    /// Dropping the future ends the instance; the component counts as failed and can be started again.
+    ///
+    /// # Errors
+    /// [`ComponentNotFound`](ErrorKind::ComponentNotFound); [`ErrorKind::Actor`] when it runs already;
+    /// [`LoadFault::Init`](airssys_wasm_core::error::LoadFault::Init), with what happened as its source, when the component does not come up.
+    pub async fn start(&self, id: &ComponentId) -> Result<()> {
+        let shared = &self.0.shared;
+        let installed = self.installed(id)?;
+        installed.state.become_(ComponentState::Starting, id)?;
+        let mut starting = Starting { installed: &installed, came_up: false };
+        let cell = Cell::new(id.clone(), installed.limits.clone());
+        let worker = Worker::start(cell.clone(), installed.clone(), shared.clone()).await?;
+        let mut components = self.components();
+        let component = components.get_mut(id).ok_or_else(|| not_installed(id))?;
+        installed.state.become_(ComponentState::Running, id)?;
+        shared.router.insert(&cell);
+        component.running = Some(Running { cell, task: tokio::spawn(worker.run()) });
+        starting.came_up = true;
+        Ok(())
+    }
+
+    /// Lets a component finish what is queued, for at most `within`, and ends it. Its subscriptions end with it; what it
+    /// stored stays.
+    ///
+    /// # Errors
+    /// [`ComponentNotFound`](ErrorKind::ComponentNotFound); [`ErrorKind::Actor`] when it does not run.
+    pub async fn stop(&self, id: &ComponentId, within: Duration) -> Result<StopReport> {
+        let installed = self.installed(id)?;
+        installed.state.become_(ComponentState::Stopping, id)?;
+        let running = self.components().get_mut(id).and_then(|component| component.running.take());
+        let report = match running {
+            Some(running) => self.end(running, within).await,
+            None => StopReport::default(),
+        };
+        installed.state.become_(ComponentState::Stopped, id)?;
+        Ok(report)
+    }
+
+    async fn end(&self, mut running: Running, within: Duration) -> StopReport {
+        let shared = &self.0.shared;
+        let cell = running.cell;
+        shared.router.remove(cell.id());
+        shared.subscriptions.remove_all(cell.id());
+        cell.mailbox().close();
+        let mut report = StopReport::default();
+        match tokio::time::timeout(within, &mut running.task).await {
+            Ok(Ok(error)) => report.error = error,
+            Ok(Err(failed)) => report.error = Some(defect(cell.id(), failed)),
+            Err(_) => {
+                report.interrupted = true;
+                running.task.abort();
+                let _ = running.task.await;
+            }
+        }
+        cell.pending().cancel_all();
+        for delivery in cell.mailbox().drain() {
+            report.dropped += 1;
+            if let Delivery::Message { reply: Some(reply), .. } = delivery {
+                let _ = reply.send(Err(
+                    WasmError::messaging("request", MessagingFault::ShuttingDown).with("component", cell.id())
+                ));
+            }
+        }
+        report
+    }
+
+    /// A running component, looked up once.
+    ///
+    /// # Errors
+    /// [`MessagingFault::UnknownTarget`].
+    pub fn component(&self, id: &ComponentId) -> Result<ComponentRef> {
+        let cell = self.0.shared.router.route(id)?;
+        Ok(ComponentRef::new(cell, self.0.shared.clone()))
+    }
+
+    /// Sends a message and does not wait.
+    ///
+    /// # Errors
+    /// [`MessagingFault::UnknownTarget`], [`QueueFull`](MessagingFault::QueueFull), [`TooLarge`](MessagingFault::TooLarge).
+    pub fn send(&self, to: &ComponentId, body: impl Into<Body>) -> Result<MessageId> {
+        self.component(to)?.send(body)
+    }
+
+    /// Sends a message and waits for the reply, at most as long as the host was built to wait.
+    ///
+    /// # Cancellation
+    /// Dropping the future gives up on the reply; the component may still handle the message.
+    ///
+    /// # Errors
+    /// Those of [`send`](Self::send); [`MessagingFault::Timeout`]; and whatever the handler ended with: see
+    /// [`Component::execute`](airssys_wasm_core::runtime::Component::execute).
+    pub async fn request(&self, to: &ComponentId, body: impl Into<Body>) -> Result<Body> {
+        self.component(to)?.request(body).await
+    }
+
+    /// Sends a message to every running component.
+    pub fn broadcast(&self, body: impl Into<Body>) -> BroadcastReport {
+        self.0.shared.publish(&self.event(None, body.into()))
+    }
+
+    /// Sends a message to every component that subscribed to `topic`, and may hear of it.
+    pub fn publish(&self, topic: Topic, body: impl Into<Body>) -> BroadcastReport {
+        self.0.shared.publish(&self.event(Some(topic), body.into()))
+    }
+
+    fn event(&self, topic: Option<Topic>, body: Body) -> Event {
+        let id = self.0.shared.message_ids.next();
+        Event { id, topic, body, sender: Sender::Host, correlation: None, trace: None }
+    }
+
+    /// Grants a capability, from the component's next host call on; false when it was granted before.
+    ///
+    /// # Errors
+    /// [`ComponentNotFound`](ErrorKind::ComponentNotFound).
+    pub fn grant(&self, id: &ComponentId, capability: &Capability) -> Result<bool> {
+        Ok(self.installed(id)?.grants.grant(capability))
+    }
+
+    /// Takes exactly this grant back, from the component's next host call on; false when it was not granted.
+    ///
+    /// # Errors
+    /// [`ComponentNotFound`](ErrorKind::ComponentNotFound).
+    pub fn revoke(&self, id: &ComponentId, capability: &Capability) -> Result<bool> {
+        Ok(self.installed(id)?.grants.revoke(capability))
+    }
+
+    /// How a component is doing.
+    ///
+    /// # Errors
+    /// [`ComponentNotFound`](ErrorKind::ComponentNotFound).
+    pub fn status(&self, id: &ComponentId) -> Result<ComponentStatus> {
+        let components = self.components();
+        components.get(id).map(Component::status).ok_or_else(|| not_installed(id))
+    }
+
+    /// How every installed component is doing, in the order of their ids.
+    pub fn components_status(&self) -> Vec<ComponentStatus> {
+        let mut all: Vec<_> = self.components().values().map(Component::status).collect();
+        all.sort_by(|left, right| left.id.cmp(&right.id));
+        all
+    }
+
+    /// The engine.
+    pub fn engine_profile(&self) -> EngineProfile {
+        self.0.shared.engine.profile()
+    }
+
+    /// The store.
+    pub fn storage_profile(&self) -> StorageProfile {
+        self.0.shared.store.profile()
+    }
+
+    /// Ends every component in order, each as [`stop`](Self::stop) does and all at once, then closes the store.
+    pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
+        let running: Vec<_> = {
+            let mut components = self.components();
+            let stopping = components.values_mut().filter_map(|component| {
+                let running = component.running.take()?;
+                let installed = component.installed.clone();
+                installed.state.become_(ComponentState::Stopping, &installed.id).ok()?;
+                Some((installed, running))
+            });
+            stopping.collect()
+        };
+        let ended = running.into_iter().map(|(installed, running)| async move {
+            let report = self.end(running, within).await;
+            let stopped = installed.state.become_(ComponentState::Stopped, &installed.id);
+            debug_assert!(stopped.is_ok(), "a component that is stopping can only stop");
+            (installed.id.clone(), report)
+        });
+        let mut components = join_all(ended).await;
+        components.sort_by(|(left, _), (right, _)| left.cmp(right));
+        let store_error = self.0.shared.store.close().await.err();
+        ShutdownReport { components, store_error }
+    }
+
+    fn components(&self) -> MutexGuard<'_, HashMap<ComponentId, Component>> {
+        self.0.components.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn installed(&self, id: &ComponentId) -> Result<Arc<Installed>> {
+        self.components().get(id).map(|component| component.installed.clone()).ok_or_else(|| not_installed(id))
+    }
+
+    fn check_free(&self, id: &ComponentId) -> Result<()> {
+        if self.components().contains_key(id) { Err(already_installed(id)) } else { Ok(()) }
+    }
+}
+
+impl Component {
+    fn status(&self) -> ComponentStatus {
+        let cell = self.running.as_ref().map(|running| &running.cell);
+        ComponentStatus {
+            id: self.installed.id.clone(),
+            version: self.installed.version.clone(),
+            digest: self.installed.digest,
+            source: self.installed.source.clone(),
+            state: self.installed.state.now(),
+            queued: cell.map_or(0, |cell| cell.mailbox().len()),
+            statistics: cell.map(|cell| cell.statistics()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let components = self.components.get_mut().unwrap_or_else(PoisonError::into_inner);
+        for running in components.values_mut().filter_map(|component| component.running.take()) {
+            self.shared.router.remove(running.cell.id());
+            self.shared.subscriptions.remove_all(running.cell.id());
+            running.cell.mailbox().close();
+            running.cell.pending().cancel_all();
+            running.task.abort();
+        }
+    }
+}
+
+/// Marks a component as failed unless its start went through.
+struct Starting<'a> {
+    installed: &'a Installed,
+    came_up: bool,
+}
+
+impl Drop for Starting<'_> {
+    fn drop(&mut self) {
+        if !self.came_up {
+            let failed = self.installed.state.become_(ComponentState::Failed, &self.installed.id);
+            debug_assert!(failed.is_ok(), "a component that is starting can fail");
+        }
+    }
+}
+
+fn not_installed(id: &ComponentId) -> WasmError {
+    WasmError::new(ErrorKind::ComponentNotFound, "find").with("component", id).advising("install it first")
+}
+
+fn already_installed(id: &ComponentId) -> WasmError {
+    WasmError::new(ErrorKind::InvalidConfiguration, "install")
+        .saying("a component of this id is installed")
+        .with("component", id)
+        .advising("choose another id")
+}
+
+fn defect(id: &ComponentId, failed: tokio::task::JoinError) -> WasmError {
+    WasmError::new(ErrorKind::Internal, "stop").with("component", id).because(failed)
+}
+
+/// Refuses limits that the engine would silently ignore.
+fn check_enforced(profile: &EngineProfile, limits: &ResourceLimits) -> Result<()> {
+    let mut needed =
+        vec![Limit::Memory, Limit::TableElements, Limit::Instances, Limit::Handles, Limit::Transfer, Limit::Reply];
+    if limits.fuel.is_some() {
+        needed.push(Limit::Fuel);
+    }
+    let refuse = |what: String| {
+        Err(WasmError::new(ErrorKind::InvalidConfiguration, "install")
+            .saying(format!("the engine {} {} does not enforce {what}", profile.name, profile.version))
+            .advising("choose another engine"))
+    };
+    match needed.into_iter().find(|limit| !profile.holds(*limit)) {
+        Some(limit) => refuse(format!("the limit of {limit}")),
+        None if !profile.deadlines => refuse("deadlines".to_owned()),
+        None => Ok(()),
+    }
+}
+
+/// The binary and its digest.
+async fn read(source: Source, max: ByteSize) -> Result<(Arc<[u8]>, ArtifactDigest)> {
+    let read = tokio::task::spawn_blocking(move || {
+        let wasm = match source {
+            Source::Bytes(wasm) => check_size(wasm.len() as u64, max).map(|()| wasm)?,
+            Source::File(path) => read_file(&path, max)?,
+        };
+        let digest = ArtifactDigest::from_bytes(Sha256::digest(&wasm).into());
+        Ok((wasm, digest))
+    });
+    read.await.map_err(|failed| WasmError::new(ErrorKind::Internal, "read component").because(failed))?
+}
+
+fn read_file(path: &Path, max: ByteSize) -> Result<Arc<[u8]>> {
+    use std::io::Read;
+    let fail = |cause: std::io::Error| {
+        WasmError::new(ErrorKind::Io, "read component")
+            .saying("the file cannot be read")
+            .with("path", path.display())
+            .advising("check the path and its permissions")
+            .because(cause)
+    };
+    let file = std::fs::File::open(path).map_err(fail)?;
+    check_size(file.metadata().map_err(fail)?.len(), max).map_err(|error| error.with("path", path.display()))?;
+    let mut wasm = Vec::new();
+    // The file may grow while it is read, or be a device that never ends.
+    file.take(max.as_u64().saturating_add(1)).read_to_end(&mut wasm).map_err(fail)?;
+    check_size(wasm.len() as u64, max).map_err(|error| error.with("path", path.display()))?;
+    Ok(wasm.into())
+}
+
+fn check_size(bytes: u64, max: ByteSize) -> Result<()> {
+    if bytes <= max.as_u64() {
+        return Ok(());
+    }
+    Err(WasmError::limited("load", Limit::ComponentSize)
+        .with("bytes", bytes)
+        .with("allowed", max)
+        .advising("raise `max-component-size` of the host if the component is meant to be that large"))
+}

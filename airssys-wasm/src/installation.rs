@@ -1,0 +1,181 @@
+//! What an embedder says of a component, and what the host keeps of it.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use airssys_wasm_core::capability::{Capability, CapabilitySet};
+use airssys_wasm_core::component::{
+    ArtifactDigest, ComponentConfig, ComponentId, ComponentState, InstallationSource, ResourceLimits, Version,
+};
+use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
+use airssys_wasm_core::runtime::ComponentHandle;
+use airssys_wasm_core::security::TrustLevel;
+
+use crate::gate::Grants;
+
+/// A component to be installed: its id, its binary, and what it may do. By itself it may do nothing.
+#[derive(Clone, Debug)]
+pub struct Installation {
+    pub(crate) id: ComponentId,
+    pub(crate) version: Version,
+    pub(crate) source: Source,
+    pub(crate) grants: CapabilitySet,
+    pub(crate) config: ComponentConfig,
+    pub(crate) limits: Option<ResourceLimits>,
+    pub(crate) trust: TrustLevel,
+}
+
+/// Where the binary is.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// In memory.
+    Bytes(Arc<[u8]>),
+    /// In a file.
+    File(PathBuf),
+}
+
+impl Source {
+    pub(crate) fn describe(&self) -> InstallationSource {
+        match self {
+            Self::Bytes(_) => InstallationSource::Bytes,
+            Self::File(path) => InstallationSource::File(path.clone()),
+        }
+    }
+}
+
+impl From<&[u8]> for Source {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for Source {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<Cow<'_, [u8]>> for Source {
+    fn from(bytes: Cow<'_, [u8]>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<PathBuf> for Source {
+    fn from(path: PathBuf) -> Self {
+        Self::File(path)
+    }
+}
+
+impl Installation {
+    /// Version 0.1.0 of the component `id`, with nothing granted, no configuration, and the host's limits.
+    pub fn new(id: ComponentId, source: impl Into<Source>) -> Self {
+        Self {
+            id,
+            version: Version::new(0, 1, 0),
+            source: source.into(),
+            grants: CapabilitySet::new(),
+            config: ComponentConfig::new(),
+            limits: None,
+            trust: TrustLevel::Unknown,
+        }
+    }
+
+    /// Its version.
+    #[must_use]
+    pub fn version(mut self, version: Version) -> Self {
+        self.version = version;
+        self
+    }
+
+    /// Grants a capability.
+    #[must_use]
+    pub fn grant(mut self, capability: Capability) -> Self {
+        self.grants.grant(capability);
+        self
+    }
+
+    /// Grants every capability of a set.
+    #[must_use]
+    pub fn grant_all(mut self, capabilities: impl IntoIterator<Item = Capability>) -> Self {
+        self.grants.extend(capabilities);
+        self
+    }
+
+    /// Its configuration.
+    #[must_use]
+    pub fn config(mut self, config: ComponentConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Limits of its own, in place of the host's.
+    #[must_use]
+    pub fn limits(mut self, limits: ResourceLimits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// How much its source is trusted; not at all by default.
+    #[must_use]
+    pub fn trust(mut self, trust: TrustLevel) -> Self {
+        self.trust = trust;
+        self
+    }
+
+    /// The id it will have.
+    pub fn id(&self) -> &ComponentId {
+        &self.id
+    }
+}
+
+/// A component that is loaded and checked, and what it was given.
+#[derive(Debug)]
+pub(crate) struct Installed {
+    pub(crate) id: ComponentId,
+    pub(crate) version: Version,
+    pub(crate) digest: ArtifactDigest,
+    pub(crate) source: InstallationSource,
+    pub(crate) component: ComponentHandle,
+    pub(crate) limits: ResourceLimits,
+    pub(crate) config: ComponentConfig,
+    pub(crate) grants: Arc<Grants>,
+    pub(crate) trust: TrustLevel,
+    /// Whether it exports `replies`.
+    pub(crate) takes_replies: bool,
+    pub(crate) state: State,
+}
+
+/// Where a component stands; it changes only along the legal transitions.
+#[derive(Debug)]
+pub(crate) struct State(Mutex<ComponentState>);
+
+impl State {
+    pub(crate) fn installed() -> Self {
+        Self(Mutex::new(ComponentState::Installed))
+    }
+
+    pub(crate) fn now(&self) -> ComponentState {
+        *self.lock()
+    }
+
+    /// Goes on to `next`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Actor`] naming both states, when that is not a legal transition; nothing changes then.
+    pub(crate) fn become_(&self, next: ComponentState, component: &ComponentId) -> Result<()> {
+        let mut state = self.lock();
+        if state.can_become(next) {
+            *state = next;
+            return Ok(());
+        }
+        Err(WasmError::new(ErrorKind::Actor, "change state")
+            .saying(format!("{component} is {} and cannot become {next}", *state))
+            .blaming(airssys_wasm_core::error::Blame::Caller))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, ComponentState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,54 @@
+//! An embeddable host that runs untrusted WebAssembly components as capability-gated actors, on the engine and the
+//! store that you choose by Cargo feature.
+//!
+//! ```no_run
+//! # async fn example() -> airssys_wasm::Result<()> {
+//! use airssys_wasm::{Host, Installation, Source};
+//!
+//! let host = Host::builder().build().await?;
+//! let counter = Installation::new("acme/counter".parse()?, Source::File("counter.wasm".into()))
+//!     .grant("storage:acme/counter".parse()?);
+//! let counter = host.install(counter).await?.id;
+//! host.start(&counter).await?;
+//! let reply = host.request(&counter, "increment").await?;
+//! println!("{}", String::from_utf8_lossy(&reply.payload));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Nothing is granted by default: a component reaches its storage, other components and the embedder's functions only
+//! through the [`gate`], which denies what no grant covers and records every decision.
+//!
+//! | feature | default | brings |
+//! | --- | --- | --- |
+//! | `wasmtime` | yes | the Wasmtime engine |
+//! | `redb` | yes | the redb store: one crash-safe file |
+
+mod broadcast;
+mod cell;
+mod effects;
+mod extension;
+mod host;
+mod installation;
+mod instance;
+mod mailbox;
+mod message_id;
+mod router;
+mod services;
+mod subscriptions;
+mod unit_of_work;
+
+pub mod audit;
+pub mod gate;
+pub mod manifest;
+
+pub use airssys_wasm_core as core;
+pub use airssys_wasm_core::error::{Result, WasmError};
+pub use airssys_wasm_storage as storage;
+#[cfg(feature = "wasmtime")]
+pub use airssys_wasm_wasmtime as wasmtime;
+
+pub use broadcast::BroadcastReport;
+pub use cell::{CellStatistics, StopReport};
+pub use host::{ComponentInfo, ComponentRef, ComponentStatus, Host, HostBuilder, RequestOptions, ShutdownReport};
+pub use installation::{Installation, Source};
