@@ -133,7 +133,7 @@ impl ComponentState {
         matches!(
             (self, next),
             (Self::Installed | Self::Stopped | Self::Failed, Self::Starting)
-                | (Self::Starting, Self::Running | Self::Failed | Self::Stopping)
+                | (Self::Starting, Self::Running | Self::Failed)
                 | (Self::Running, Self::Stopping | Self::Failed)
                 | (Self::Stopping, Self::Stopped | Self::Failed)
         )

@@ -140,7 +140,7 @@ pub struct Record {
     pub version: CommitVersion,
 }
 
-/// The number of a commit; grows with every commit of a store, across restarts.
+/// The number of a commit; grows with every commit that changes a store, across restarts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CommitVersion(pub u64);
 

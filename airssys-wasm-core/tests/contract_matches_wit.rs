@@ -18,7 +18,9 @@ fn convert(resolve: &Resolve, kind: &Type) -> WitType {
         TypeDefKind::Type(alias) => convert(resolve, alias),
         TypeDefKind::List(element) => WitType::List(inner(element)),
         TypeDefKind::Option(some) => WitType::Option(inner(some)),
-        TypeDefKind::Tuple(tuple) => WitType::Tuple(tuple.types.iter().map(|kind| convert(resolve, kind)).collect()),
+        TypeDefKind::Tuple(tuple) => {
+            WitType::Tuple(tuple.types.iter().map(|kind| convert(resolve, kind)).collect())
+        }
         TypeDefKind::Record(record) => WitType::Record(
             record.fields.iter().map(|field| (field.name.clone(), convert(resolve, &field.ty))).collect(),
         ),
@@ -51,7 +53,10 @@ fn functions<'a>(
         .map(|id| {
             let name = resolve.id_of(id).expect("an interface of a package has a name");
             let functions = resolve.interfaces[id].functions.values().map(|function| {
-                let parameters = function.params.iter().map(|parameter| (parameter.name.clone(), convert(resolve, &parameter.ty)));
+                let parameters = function
+                    .params
+                    .iter()
+                    .map(|parameter| (parameter.name.clone(), convert(resolve, &parameter.ty)));
                 let result = function.result.as_ref().map(|kind| convert(resolve, kind));
                 let mut described = WitFunction::new(&function.name, [], result);
                 described.parameters = parameters.collect();
@@ -68,8 +73,10 @@ fn functions<'a>(
 
 fn declared(contract: &[(&str, &[(&str, &str)])]) -> Vec<(String, Vec<(String, String)>)> {
     let owned = |(name, signature): &(&str, &str)| ((*name).to_owned(), (*signature).to_owned());
-    let mut all: Vec<_> =
-        contract.iter().map(|(name, functions)| ((*name).to_owned(), functions.iter().map(owned).collect())).collect();
+    let mut all: Vec<_> = contract
+        .iter()
+        .map(|(name, functions)| ((*name).to_owned(), functions.iter().map(owned).collect()))
+        .collect();
     all.sort();
     all
 }

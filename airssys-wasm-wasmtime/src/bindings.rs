@@ -12,7 +12,10 @@
     clippy::uninlined_format_args,
     reason = "generated code"
 )]
-#![allow(unsafe_code, reason = "generated code names functions whose types it has checked by unchecked constructors")]
+#![allow(
+    unsafe_code,
+    reason = "generated code names functions whose types it has checked by unchecked constructors"
+)]
 
 /// `component`, and everything a component imports.
 pub(crate) mod guest {
@@ -29,12 +32,13 @@ pub(crate) mod guest {
     });
 }
 
-/// `replies`, which some components export. The answer is handed over by value, and moved.
-pub(crate) mod replies {
+/// What some components export beside it, and the host calls with more than a few bytes.
+pub(crate) mod optional {
     wasmtime::component::bindgen!({
         path: "../wit",
-        inline: "package airssys:answers; world answers { export airssys:core/replies@0.1.0; }",
-        world: "airssys:answers/answers",
+        inline: "package airssys:optional;
+            world optional { export airssys:core/replies@0.1.0; export airssys:core/migration@0.1.0; }",
+        world: "airssys:optional/optional",
         exports: { default: async },
     });
 }

@@ -65,11 +65,13 @@ impl Ticker {
             tick,
         });
         let ticking = Arc::clone(&shared);
-        thread::Builder::new().name("airssys-wasm-tick".into()).spawn(move || ticking.run()).map_err(|error| {
-            WasmError::new(ErrorKind::Io, "make engine")
-                .saying("the thread that keeps the time could not be started")
-                .because(error)
-        })?;
+        thread::Builder::new().name("airssys-wasm-tick".into()).spawn(move || ticking.run()).map_err(
+            |error| {
+                WasmError::new(ErrorKind::Io, "make engine")
+                    .saying("the thread that keeps the time could not be started")
+                    .because(error)
+            },
+        )?;
         Ok(Arc::new(Self(shared)))
     }
 
@@ -133,7 +135,8 @@ impl Shared {
             self.parked.store(true, Ordering::SeqCst);
             // Whoever entered before the store is seen here; whoever enters after it sees the store, and wakes us.
             if !self.is_running() {
-                let first = state.timers.first_key_value().map(|((at, _), _)| at.saturating_duration_since(now));
+                let first =
+                    state.timers.first_key_value().map(|((at, _), _)| at.saturating_duration_since(now));
                 state = self.wait(state, first);
             }
             // A call that woke us may be over already: more will come, so linger again.
@@ -144,7 +147,11 @@ impl Shared {
         }
     }
 
-    fn wait<'s>(&self, state: MutexGuard<'s, Timetable>, time: Option<Duration>) -> MutexGuard<'s, Timetable> {
+    fn wait<'s>(
+        &self,
+        state: MutexGuard<'s, Timetable>,
+        time: Option<Duration>,
+    ) -> MutexGuard<'s, Timetable> {
         match time {
             Some(time) => self.wake.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0,
             None => self.wake.wait(state).unwrap_or_else(PoisonError::into_inner),

@@ -15,12 +15,15 @@ use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::engine::Flavour;
 use crate::fault;
 
 /// Of the files: a change in what they mean takes a new number.
 const FORMAT: u32 = 1;
 const KEY_FILE: &str = "host.key";
 const KEY_LENGTH: usize = 32;
+/// How much of a file is read at once.
+const PIECE: usize = 128 << 10;
 
 /// A folder of compiled code.
 pub(crate) struct CodeCache {
@@ -29,9 +32,20 @@ pub(crate) struct CodeCache {
 }
 
 /// Where the code of one binary is, for one engine.
-pub(crate) struct Entry<'c> {
-    cache: &'c CodeCache,
-    name: String,
+#[derive(Clone, Debug)]
+pub(crate) struct Entry(String);
+
+/// What compiled code depends on, beside the binary.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Environment(blake3::Hash);
+
+impl Environment {
+    /// That of code for this engine: its version, its settings, and the processor.
+    pub(crate) fn of(engine: &Engine) -> Self {
+        let mut environment = HashInto(blake3::Hasher::new());
+        engine.precompile_compatibility_hash().hash(&mut environment);
+        Self(environment.0.finalize())
+    }
 }
 
 impl CodeCache {
@@ -56,34 +70,19 @@ impl CodeCache {
         Ok(Self { folder: folder.to_owned(), key })
     }
 
-    /// The entry of a binary. An engine of another version, with other settings or for another processor has another.
-    pub(crate) fn entry(&self, wasm: &[u8], engine: &Engine, metered: bool) -> Entry<'_> {
-        let mut environment = HashInto(blake3::Hasher::new());
-        engine.precompile_compatibility_hash().hash(&mut environment);
-        let mut name = blake3::Hasher::new();
-        name.update(&FORMAT.to_le_bytes());
-        name.update(&[u8::from(metered)]);
-        name.update(environment.0.finalize().as_bytes());
-        name.update(blake3::hash(wasm).as_bytes());
-        Entry { cache: self, name: name.finalize().to_hex().to_string() }
+    /// Whether there is anything under this name.
+    pub(crate) fn has(&self, entry: &Entry) -> bool {
+        self.seal_path(entry).exists()
     }
-}
 
-impl fmt::Debug for CodeCache {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("CodeCache").field("folder", &self.folder).finish_non_exhaustive()
-    }
-}
-
-impl Entry<'_> {
     /// The code, if it is there and sealed by this host.
-    pub(crate) fn read(&self, engine: &Engine) -> Option<Component> {
-        match self.try_read(engine) {
+    pub(crate) fn read(&self, entry: &Entry, engine: &Engine) -> Option<Component> {
+        match self.try_read(entry, engine) {
             Ok(component) => Some(component),
             Err(Unusable::Absent) => None,
             Err(Unusable::Bad(why)) => {
                 tracing::warn!(
-                    path = %self.code_path().display(), why,
+                    path = %self.code_path(entry).display(), why,
                     "an entry of the code cache is not usable, and is compiled again"
                 );
                 None
@@ -91,60 +90,86 @@ impl Entry<'_> {
         }
     }
 
-    fn try_read(&self, engine: &Engine) -> std::result::Result<Component, Unusable> {
-        let seal = fs::read(self.seal_path())?;
-        let expected = self.seal(&fs::read(self.code_path())?);
-        let seal: [u8; blake3::OUT_LEN] = seal.try_into().map_err(|_| Unusable::Bad("its seal is cut short".into()))?;
+    fn try_read(&self, entry: &Entry, engine: &Engine) -> std::result::Result<Component, Unusable> {
+        let seal = fs::read(self.seal_path(entry))?;
+        let seal: [u8; blake3::OUT_LEN] =
+            seal.try_into().map_err(|_| Unusable::Bad("its seal is cut short".into()))?;
+        let mut expected = self.start_seal(entry);
+        let mut code = File::open(self.code_path(entry))?;
+        // Piece by piece, through memory that stays close: to read the file into memory of its own costs as much again.
+        let mut piece = vec![0; PIECE];
+        loop {
+            match code.read(&mut piece)? {
+                0 => break,
+                read => expected.update(&piece[..read]),
+            };
+        }
         // Compares in constant time.
-        if expected != blake3::Hash::from_bytes(seal) {
+        if expected.finalize() != blake3::Hash::from_bytes(seal) {
             return Err(Unusable::Bad("its seal is not that of this host".into()));
         }
-        self.map(engine).map_err(|error| Unusable::Bad(fault::chain(&error)))
+        self.map(entry, engine).map_err(|error| Unusable::Bad(fault::chain(&error)))
     }
 
     /// Maps the file whose bytes were just compared with their seal.
     #[expect(unsafe_code, reason = "Wasmtime trusts compiled code, and cannot check it")]
-    fn map(&self, engine: &Engine) -> wasmtime::Result<Component> {
+    fn map(&self, entry: &Entry, engine: &Engine) -> wasmtime::Result<Component> {
         // SAFETY: These are bytes that `write` got from `Component::serialize`: the seal says so, and only this user can read
         // the key of the seal. Nobody else can put another file under this name between the comparison and
         // now, because only this user can write to the folder, which the constructor of `CodeCache` checks. Another host
         // of this user can, but puts a whole file that it sealed for this name; no host changes one in place.
-        unsafe { Component::deserialize_file(engine, self.code_path()) }
+        unsafe { Component::deserialize_file(engine, self.code_path(entry)) }
     }
 
     /// Adds the code. A cache that cannot be written to is a slow one, and no reason to fail.
-    pub(crate) fn write(&self, component: &Component) {
-        let written = component
-            .serialize()
-            .map_err(|error| io::Error::other(fault::plain(&error)))
-            .and_then(|code| {
+    pub(crate) fn write(&self, entry: &Entry, component: &Component) {
+        let written =
+            component.serialize().map_err(|error| io::Error::other(fault::plain(&error))).and_then(|code| {
+                let seal = self.start_seal(entry).update(&code).finalize();
                 // Whoever reads between the two finds a seal that does not fit, and compiles.
-                self.put(&self.code_path(), &code)?;
-                self.put(&self.seal_path(), self.seal(&code).as_bytes())
+                self.put(&self.code_path(entry), &code)?;
+                self.put(&self.seal_path(entry), seal.as_bytes())
             });
         if let Err(error) = written {
-            tracing::warn!(path = %self.code_path().display(), %error, "compiled code could not be kept");
+            tracing::warn!(path = %self.code_path(entry).display(), %error, "compiled code could not be kept");
         }
     }
 
     /// A hash of the bytes and of what they are for, so that an entry is not valid under another name.
-    fn seal(&self, code: &[u8]) -> blake3::Hash {
-        let mut seal = blake3::Hasher::new_keyed(&self.cache.key);
-        seal.update(self.name.as_bytes());
-        seal.update(code);
-        seal.finalize()
+    fn start_seal(&self, entry: &Entry) -> blake3::Hasher {
+        let mut seal = blake3::Hasher::new_keyed(&self.key);
+        seal.update(entry.0.as_bytes());
+        seal
     }
 
     fn put(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        put(&self.cache.folder, path, bytes, |new, path| fs::rename(new, path))
+        put(&self.folder, path, bytes, |new, path| fs::rename(new, path))
     }
 
-    fn code_path(&self) -> PathBuf {
-        self.cache.folder.join(&self.name).with_extension("cwasm")
+    fn code_path(&self, entry: &Entry) -> PathBuf {
+        self.folder.join(&entry.0).with_extension("cwasm")
     }
 
-    fn seal_path(&self) -> PathBuf {
-        self.cache.folder.join(&self.name).with_extension("seal")
+    fn seal_path(&self, entry: &Entry) -> PathBuf {
+        self.folder.join(&entry.0).with_extension("seal")
+    }
+}
+
+impl Entry {
+    /// The entry of a binary with this hash.
+    pub(crate) fn new(wasm: blake3::Hash, environment: Environment, flavour: Flavour) -> Self {
+        let mut name = blake3::Hasher::new();
+        name.update(&FORMAT.to_le_bytes());
+        name.update(&[u8::from(flavour.metered), u8::from(flavour.on_demand)]);
+        name.update(environment.0.as_bytes());
+        name.update(wasm.as_bytes());
+        Self(name.finalize().to_hex().to_string())
+    }
+}
+
+impl fmt::Debug for CodeCache {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CodeCache").field("folder", &self.folder).finish_non_exhaustive()
     }
 }
 
@@ -174,7 +199,8 @@ fn put(
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options.open(&new).and_then(|mut file| file.write_all(bytes)).and_then(|()| publish(&new, path));
+    let written =
+        options.open(&new).and_then(|mut file| file.write_all(bytes)).and_then(|()| publish(&new, path));
     if written.is_err() {
         let _ = fs::remove_file(&new);
     }

@@ -113,17 +113,15 @@ impl WasmtimeConfig {
             .wasm_custom_page_sizes(false)
             .wasm_wide_arithmetic(false);
         config.allocation_strategy(match allocation {
-            Allocation::Pooling { max_instances } => {
-                InstanceAllocationStrategy::Pooling(pool(max_instances))
-            }
+            Allocation::Pooling { max_instances } => InstanceAllocationStrategy::Pooling(pool(max_instances)),
             Allocation::OnDemand => InstanceAllocationStrategy::OnDemand,
         });
         config
     }
 }
 
-/// Generous for one component, so that what a toolchain makes always fits: one with a hundred core modules, or one that
-/// grows a memory to the end. Addresses are reserved, pages are not touched.
+/// Room for what toolchains make: one memory, up to four tables, up to 256 core instances for each component. What has more is
+/// served on demand, so that no component takes the slots of others. Addresses are reserved, pages are not touched.
 fn pool(max_instances: u32) -> PoolingAllocationConfig {
     let mut pool = PoolingAllocationConfig::new();
     pool.total_component_instances(max_instances)
@@ -131,11 +129,11 @@ fn pool(max_instances: u32) -> PoolingAllocationConfig {
         .total_memories(max_instances)
         .total_tables(max_instances.saturating_mul(4))
         .total_stacks(max_instances)
-        .max_core_instances_per_component(u32::MAX)
-        .max_memories_per_component(u32::MAX)
-        .max_tables_per_component(u32::MAX)
-        .max_memories_per_module(64)
-        .max_tables_per_module(64)
+        .max_core_instances_per_component(256)
+        .max_memories_per_component(1)
+        .max_tables_per_component(4)
+        .max_memories_per_module(1)
+        .max_tables_per_module(4)
         .table_elements(1 << 17)
         .max_memory_size(1 << 32)
         .max_component_instance_size(16 << 20)

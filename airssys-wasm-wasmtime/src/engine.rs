@@ -5,15 +5,13 @@ use std::sync::{Arc, OnceLock};
 
 use airssys_wasm_core::error::{ErrorKind, Limit, Result, WasmError};
 use airssys_wasm_core::interface::{LOGGING, MESSAGING, STORAGE};
-use airssys_wasm_core::runtime::{
-    ComponentHandle, EngineProfile, LoadOptions, Metering, RuntimeEngine,
-};
+use airssys_wasm_core::runtime::{ComponentHandle, EngineProfile, LoadOptions, Metering, RuntimeEngine};
 use async_trait::async_trait;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 use crate::budget::Ticker;
-use crate::code_cache::CodeCache;
+use crate::code_cache::{CodeCache, Environment};
 use crate::config::{Allocation, WasmtimeConfig};
 use crate::instance::State;
 use crate::{WASMTIME_VERSION, fault, host, load, wasi};
@@ -35,12 +33,8 @@ impl WasmtimeEngine {
     pub fn new(config: WasmtimeConfig) -> Result<Self> {
         config.check()?;
         let cache = config.code_cache.as_deref().map(CodeCache::open).transpose()?;
-        let shared = Shared {
-            ticker: Ticker::start(config.tick)?,
-            flavours: Default::default(),
-            cache,
-            config,
-        };
+        let shared =
+            Shared { ticker: Ticker::start(config.tick)?, flavours: Default::default(), cache, config };
         shared.flavour(Flavour { metered: false, on_demand: shared.prefers_on_demand() })?;
         Ok(Self(Arc::new(shared)))
     }
@@ -97,6 +91,8 @@ pub(crate) struct Flavour {
 pub(crate) struct Prepared {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
+    /// What code for this engine depends on.
+    pub(crate) environment: Environment,
 }
 
 impl Shared {
@@ -109,9 +105,18 @@ impl Shared {
         self.config.allocation == Allocation::OnDemand
     }
 
+    /// Whether the engine of this flavour is there already.
+    pub(crate) fn is_prepared(&self, flavour: Flavour) -> bool {
+        self.slot(flavour).get().is_some()
+    }
+
+    fn slot(&self, flavour: Flavour) -> &OnceLock<Prepared> {
+        &self.flavours[usize::from(flavour.metered) * 2 + usize::from(flavour.on_demand)]
+    }
+
     /// The engine of this flavour, made at first use.
     pub(crate) fn flavour(&self, flavour: Flavour) -> Result<&Prepared> {
-        let slot = &self.flavours[usize::from(flavour.metered) * 2 + usize::from(flavour.on_demand)];
+        let slot = self.slot(flavour);
         if let Some(prepared) = slot.get() {
             return Ok(prepared);
         }
@@ -134,13 +139,13 @@ impl Shared {
                 .advising("choose fewer slots, or `Allocation::OnDemand`, where the address space is limited")
         })?;
         let mut linker = Linker::new(&engine);
-        host::add_to_linker(&mut linker)
-            .and_then(|()| wasi::add_to_linker(&mut linker))
-            .map_err(|error| {
+        host::add_to_linker(&mut linker).and_then(|()| wasi::add_to_linker(&mut linker)).map_err(
+            |error| {
                 WasmError::new(ErrorKind::Internal, "make engine")
                     .saying("the host's own functions could not be linked")
                     .because(fault::plain(&error))
-            })?;
-        Ok(Prepared { engine, linker })
+            },
+        )?;
+        Ok(Prepared { environment: Environment::of(&engine), engine, linker })
     }
 }

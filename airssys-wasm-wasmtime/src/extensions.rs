@@ -35,7 +35,9 @@ pub(crate) fn check(definitions: &[HostFunctionDefinition]) -> Result<()> {
         if let Some(unsupported) = types.into_iter().find_map(unsupported) {
             return refuse(
                 definition,
-                format!("a host function of an embedder cannot take or return {unsupported}; use plain values"),
+                format!(
+                    "a host function of an embedder cannot take or return {unsupported}; use plain values"
+                ),
             );
         }
         let same = |other: &&HostFunctionDefinition| {
@@ -69,16 +71,19 @@ pub(crate) fn find<'d>(
     interface: &str,
     function: &str,
 ) -> Option<&'d HostFunctionDefinition> {
-    definitions
-        .iter()
-        .find(|definition| definition.function.name == function && compatible(&definition.interface, interface))
+    definitions.iter().find(|definition| {
+        definition.function.name == function && compatible(&definition.interface, interface)
+    })
 }
 
 /// Checks the types of what a component imports of these, and notes which right each call needs.
 ///
 /// # Errors
 /// [`LoadFault::ImportType`] naming the function, its type and the one it is imported with.
-pub(crate) fn check_imports(definitions: &[HostFunctionDefinition], interface: &mut WitInterface) -> Result<()> {
+pub(crate) fn check_imports(
+    definitions: &[HostFunctionDefinition],
+    interface: &mut WitInterface,
+) -> Result<()> {
     for instance in &mut interface.imports {
         for function in &mut instance.functions {
             let Some(definition) = find(definitions, &instance.name, &function.name) else { continue };
@@ -111,14 +116,20 @@ pub(crate) fn add_to_linker(
     for (position, definition) in definitions.iter().enumerate() {
         let shared = Arc::clone(definitions);
         let added = if definition.interface.is_empty() {
-            linker.root().func_new_async(&definition.function.name, move |context, kind, arguments, results| {
-                Box::new(call(context, Arc::clone(&shared), position, kind, arguments, results))
-            })
+            linker.root().func_new_async(
+                &definition.function.name,
+                move |context, kind, arguments, results| {
+                    Box::new(call(context, Arc::clone(&shared), position, kind, arguments, results))
+                },
+            )
         } else {
             linker.instance(&definition.interface).and_then(|mut instance| {
-                instance.func_new_async(&definition.function.name, move |context, kind, arguments, results| {
-                    Box::new(call(context, Arc::clone(&shared), position, kind, arguments, results))
-                })
+                instance.func_new_async(
+                    &definition.function.name,
+                    move |context, kind, arguments, results| {
+                        Box::new(call(context, Arc::clone(&shared), position, kind, arguments, results))
+                    },
+                )
             })
         };
         added.map_err(|error| {
@@ -135,24 +146,34 @@ pub(crate) fn add_to_linker(
 ///
 /// # Errors
 /// [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) naming the first function that is missing or another.
-pub(crate) fn check_given(definitions: &[HostFunctionDefinition], given: &[Arc<dyn HostFunction>]) -> Result<()> {
+pub(crate) fn check_given(
+    definitions: &[HostFunctionDefinition],
+    given: &[Arc<dyn HostFunction>],
+) -> Result<()> {
     let refuse = |definition: &HostFunctionDefinition, what: &str| {
         Err(WasmError::new(ErrorKind::InvalidConfiguration, "instantiate")
             .saying(what)
             .with("function", name(definition))
-            .advising("give each instance the host functions that its component was loaded with, in the same order"))
+            .advising(
+                "give each instance the host functions that its component was loaded with, in the same order",
+            ))
     };
     for (position, definition) in definitions.iter().enumerate() {
         match given.get(position) {
             None => return refuse(definition, "a host function is missing"),
             Some(function) if function.definition() != definition => {
-                return refuse(definition, "a host function is not the one that the component was loaded with");
+                return refuse(
+                    definition,
+                    "a host function is not the one that the component was loaded with",
+                );
             }
             Some(_) => {}
         }
     }
     match given.get(definitions.len()) {
-        Some(extra) => refuse(extra.definition(), "a host function is given that the component was not loaded with"),
+        Some(extra) => {
+            refuse(extra.definition(), "a host function is given that the component was not loaded with")
+        }
         None => Ok(()),
     }
 }

@@ -41,7 +41,8 @@ pub(crate) fn of_instantiation(
     error: wasmtime::Error,
     totals: &Totals,
 ) -> WasmError {
-    if let Some(limit) = totals.refused_minimum().filter(|_| !error.is::<Trap>() && !error.is::<WasmError>()) {
+    if let Some(limit) = totals.refused_minimum().filter(|_| !error.is::<Trap>() && !error.is::<WasmError>())
+    {
         return WasmError::limited(operation, limit)
             .saying(format!("the component declares more than its limit of {limit}"))
             .because(plain(&error))
@@ -211,7 +212,8 @@ fn trap_kind(trap: Trap) -> TrapKind {
 }
 
 /// Violations of the canonical ABI have no type in Wasmtime, only a text. The version is pinned, and tests provoke each.
-const HANDLES_FULL: &[&str] = &["store handle limit exceeded", "cannot allocate another handle", "too many active lends"];
+const HANDLES_FULL: &[&str] =
+    &["store handle limit exceeded", "cannot allocate another handle", "too many active lends"];
 const INVALID_HANDLE: &[&str] = &[
     "unknown handle index",
     "handle index",
@@ -251,7 +253,7 @@ const INVALID_VALUE: &[&str] = &[
 fn of_text(operation: &'static str, error: &wasmtime::Error) -> WasmError {
     let text = plain(error);
     let has = |parts: &[&str]| parts.iter().any(|part| text.contains(part));
-    let outcome = if text.contains("fuel allocated for hostcalls") {
+    let outcome = if text.contains("fuel allocated for hostcalls") || text.starts_with("requested len") {
         WasmError::limited(operation, Limit::Transfer)
     } else if has(HANDLES_FULL) {
         WasmError::limited(operation, Limit::Handles)

@@ -5,11 +5,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
+use airssys_wasm_core::capability::Topic;
 use airssys_wasm_core::component::{
     ComponentConfig, ComponentInput, ComponentMetadata, ComponentOutput, ResourceLimits,
 };
 use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode, Limit, Result, WasmError};
-use airssys_wasm_core::interface::{COMPONENT, REPLIES};
+use airssys_wasm_core::interface::{COMPONENT, MIGRATION, REPLIES};
 use airssys_wasm_core::messaging::{Body, ContentType, Envelope, MessageId, Sender};
 use airssys_wasm_core::runtime::{
     CallBudget, Component, ExecutionState, ExportName, HostServices, MessagingRefusal, ResourceUsage, Value,
@@ -20,8 +21,8 @@ use wasmtime::{Store, component};
 
 use crate::bindings::guest::airssys::core::types as guest_types;
 use crate::bindings::guest::exports::airssys::core::component as guest;
-use crate::bindings::replies::airssys::core::{messaging as reply_messaging, types as reply_types};
-use crate::bindings::replies::exports::airssys::core::replies;
+use crate::bindings::optional::airssys::core::{messaging as reply_messaging, types as reply_types};
+use crate::bindings::optional::exports::airssys::core::replies;
 use crate::budget;
 use crate::fault;
 use crate::limits::Totals;
@@ -91,9 +92,8 @@ impl Instance {
             transfer: limits.transfer.as_usize(),
             wasi,
         };
-        let mut store = Store::try_new(loaded.pre.engine(), state).map_err(|error| {
-            WasmError::new(ErrorKind::Internal, OPERATION).because(fault::plain(&error))
-        })?;
+        let mut store = Store::try_new(loaded.pre.engine(), state)
+            .map_err(|error| WasmError::new(ErrorKind::Internal, OPERATION).because(fault::plain(&error)))?;
         store.limiter(|state| &mut state.totals);
         store.set_max_component_handles(limits.handles as usize);
         store.set_hostcall_fuel(limits.transfer.as_usize());
@@ -109,15 +109,10 @@ impl Instance {
             Ok(Err(error)) => return Err(fault::of_instantiation(OPERATION, error, &store.data().totals)),
             Err(ended) => return Err(fault::of_end(OPERATION, ended)),
         };
-        let mistyped = |error: wasmtime::Error| {
-            WasmError::new(ErrorKind::Internal, OPERATION)
-                .saying("an export is not of the type that was found when it was loaded")
-                .because(fault::plain(&error))
-        };
-        let component = loaded.component.as_ref().map(|exports| exports.load(&mut store, &instance));
-        let component = component.transpose().map_err(mistyped)?;
-        let replies = loaded.replies.as_ref().map(|exports| exports.load(&mut store, &instance));
-        let replies = replies.transpose().map_err(mistyped)?;
+        // An interface of ours with other types is not ours: only calls by name reach it.
+        let component =
+            loaded.component.as_ref().and_then(|exports| exports.load(&mut store, &instance).ok());
+        let replies = loaded.replies.as_ref().and_then(|exports| exports.load(&mut store, &instance).ok());
         if let Some(wasi) = &store.data().wasi {
             wasi.end_call()?;
         }
@@ -151,7 +146,13 @@ impl Instance {
         Ok(self.enter(operation, budget, fuel, self.store.data().transfer.saturating_mul(per_byte)))
     }
 
-    fn enter(&mut self, operation: &'static str, budget: CallBudget, fuel: Option<u64>, transfer: usize) -> Call {
+    fn enter(
+        &mut self,
+        operation: &'static str,
+        budget: CallBudget,
+        fuel: Option<u64>,
+        transfer: usize,
+    ) -> Call {
         self.store.data_mut().totals.start_call();
         self.store.set_hostcall_fuel(transfer);
         budget::start(&mut self.store, budget.deadline);
@@ -184,7 +185,9 @@ impl Instance {
     fn check_ready(&self, operation: &'static str) -> Result<()> {
         let why = match &self.status {
             Status::Ready => return Ok(()),
-            Status::Calling(dropped) => format!("its call of `{dropped}` was dropped before it came to an end"),
+            Status::Calling(dropped) => {
+                format!("its call of `{dropped}` was dropped before it came to an end")
+            }
             Status::Ended(why) => why.to_string(),
         };
         Err(WasmError::new(ErrorKind::Actor, operation)
@@ -222,7 +225,8 @@ impl Instance {
             Ok(Err(error)) => Err(self.fault_of_reply(error)),
             Err(ended) => Err(fault::of_end(OPERATION, ended)),
         };
-        self.finish(&call, outcome)?.map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
+        self.finish(&call, outcome)?
+            .map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
     }
 
     /// A transfer that failed after the guest had returned was that of its reply.
@@ -272,6 +276,52 @@ impl Instance {
         outcome
             .map(|()| ComponentOutput::default())
             .map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
+    }
+
+    /// Calls `migration`, whose states are too large for dynamic values. None when it is not exported as we know it, or the
+    /// arguments do not fit: then the call is one like any other.
+    async fn migrate(
+        &mut self,
+        export: &ExportName,
+        arguments: &[Value],
+        budget: CallBudget,
+    ) -> Option<Result<Option<Value>>> {
+        const OPERATION: &str = "call";
+        if export.interface() != Some(MIGRATION) {
+            return None;
+        }
+        let exports = self.loaded.migration.as_ref()?.load(&mut self.store, &self.instance).ok()?;
+        let outcome = match (export.function(), arguments) {
+            ("save", []) => {
+                let call = match self.begin(OPERATION, budget) {
+                    Ok(call) => call,
+                    Err(refused) => return Some(Err(refused)),
+                };
+                let outcome = {
+                    let calling = pin!(exports.call_save(&mut self.store));
+                    self.loaded.shared.ticker.bound(budget.deadline, calling).await
+                };
+                let outcome = self.answer(&call, outcome);
+                outcome.map(|saved| saved.map(|state| Some(Box::new(Value::Bytes(state)))))
+            }
+            ("restore", [Value::String(version), Value::Bytes(state)]) => {
+                let call = match self.begin(OPERATION, budget) {
+                    Ok(call) => call,
+                    Err(refused) => return Some(Err(refused)),
+                };
+                let outcome = {
+                    let calling = pin!(exports.call_restore(&mut self.store, version, state));
+                    self.loaded.shared.ticker.bound(budget.deadline, calling).await
+                };
+                self.answer(&call, outcome).map(|restored| restored.map(|()| None))
+            }
+            _ => return None,
+        };
+        Some(
+            outcome.map(|outcome| {
+                Some(Value::Result(outcome.map_err(|failure| Some(Box::new(failure.into())))))
+            }),
+        )
     }
 
     /// The outcome of a call whose answer needs no check.
@@ -356,13 +406,19 @@ impl Component for Instance {
     ) -> Result<Option<Value>> {
         const OPERATION: &str = "call";
         self.check_ready(OPERATION)?;
-        let Some(index) = self.loaded.export(export) else {
+        if self.loaded.export(export).is_none() {
             return Err(self.loaded.no_export(OPERATION, export));
-        };
+        }
         let fuel = self.admit(OPERATION, budget)?;
         self.check_arguments(OPERATION, arguments.iter().map(value::size).sum())?;
+        if let Some(outcome) = self.migrate(export, arguments, budget).await {
+            return outcome;
+        }
+        let index = self.loaded.export(export).expect("the export was found above");
         let function = self.instance.get_func(&mut self.store, index).ok_or_else(|| {
-            WasmError::new(ErrorKind::Internal, OPERATION).with("export", export).saying("an export is no function")
+            WasmError::new(ErrorKind::Internal, OPERATION)
+                .with("export", export)
+                .saying("an export is no function")
         })?;
         let kind = function.ty(&self.store);
         let lowered = self.lower_arguments(OPERATION, export, &kind, arguments)?;
@@ -378,7 +434,8 @@ impl Component for Instance {
         let state = self.store.data();
         let outcome = outcome.map(|called| {
             called.and_then(|()| {
-                let lifted = results.pop().zip(result_type).map(|(result, kind)| value::lift(result, &kind, handles));
+                let lifted =
+                    results.pop().zip(result_type).map(|(result, kind)| value::lift(result, &kind, handles));
                 let bytes = lifted.as_ref().and_then(|lifted| lifted.as_ref().ok()).map_or(0, value::size);
                 state.check_transfer(OPERATION, bytes).map(|()| lifted.transpose())
             })
@@ -436,7 +493,27 @@ impl Component for Instance {
 
 impl fmt::Debug for Instance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Instance").field("state", &self.state()).field("usage", &self.usage()).finish_non_exhaustive()
+        f.debug_struct("Instance")
+            .field("state", &self.state())
+            .field("usage", &self.usage())
+            .finish_non_exhaustive()
+    }
+}
+
+impl From<reply_types::Failure> for Value {
+    fn from(failure: reply_types::Failure) -> Self {
+        let code = match failure.code {
+            reply_types::FailureCode::InvalidInput => "invalid-input",
+            reply_types::FailureCode::NotFound => "not-found",
+            reply_types::FailureCode::Denied => "denied",
+            reply_types::FailureCode::Conflict => "conflict",
+            reply_types::FailureCode::Unavailable => "unavailable",
+            reply_types::FailureCode::Internal => "internal",
+        };
+        Self::Record(vec![
+            ("code".into(), Self::Enum(code.into())),
+            ("message".into(), Self::String(failure.message)),
+        ])
     }
 }
 
@@ -482,7 +559,7 @@ fn lower(message: &Envelope) -> guest::Message<'_> {
             Sender::Host => guest_types::Sender::Host,
             Sender::Component(id) => guest_types::Sender::Component(id.as_str()),
         },
-        topic: message.topic.as_ref().map(|topic| topic.as_str()),
+        topic: message.topic.as_ref().map(Topic::as_str),
         correlation: message.correlation.map(id),
         body: guest_types::BodyParam {
             content_type: message.body.content_type.as_ref().map(ContentType::as_str),

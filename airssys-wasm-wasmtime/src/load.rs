@@ -17,7 +17,8 @@ use tokio::runtime::Handle;
 use wasmtime::component::{Component as WasmtimeComponent, ComponentExportIndex, InstancePre, Linker};
 
 use crate::bindings::guest::exports::airssys::core::component as guest;
-use crate::bindings::replies::exports::airssys::core::replies;
+use crate::bindings::optional::exports::airssys::core::{migration, replies};
+use crate::code_cache::Entry;
 use crate::engine::{Flavour, Prepared, Shared};
 use crate::instance::{Instance, State};
 use crate::types::{self, Unusual};
@@ -30,28 +31,132 @@ const MAX_NAMED: usize = 40;
 pub(crate) async fn load(shared: &Arc<Shared>, wasm: &[u8], options: LoadOptions) -> Result<ComponentHandle> {
     diagnose(wasm)?;
     extensions::check(&options.extensions)?;
-    let loading = Arc::clone(shared);
-    match Handle::try_current() {
-        Ok(runtime) => {
-            let wasm: Box<[u8]> = wasm.into();
-            let loaded = runtime.spawn_blocking(move || load_now(&loading, &wasm, options)).await;
-            loaded.map_err(|stopped| {
-                WasmError::new(ErrorKind::Internal, "load")
-                    .saying("the thread that loaded the component was stopped")
-                    .because(stopped)
-            })?
-        }
-        Err(_) => load_now(&loading, wasm, options),
-    }
-    .map(ComponentHandle::new)
+    let loaded = match Handle::try_current() {
+        Ok(runtime) => match find_elsewhere(&runtime, shared, wasm, &options).await? {
+            Some(loaded) => loaded,
+            None => {
+                let (shared, wasm) = (Arc::clone(shared), Box::<[u8]>::from(wasm));
+                elsewhere(&runtime, move || compile(&shared, &wasm, &options)).await?
+            }
+        },
+        Err(_) => match find(shared, &entries(shared, wasm, &options)?, &options)? {
+            Some(loaded) => loaded,
+            None => compile(shared, wasm, &options)?,
+        },
+    };
+    Ok(ComponentHandle::new(loaded))
 }
 
-fn load_now(shared: &Arc<Shared>, wasm: &[u8], options: LoadOptions) -> Result<LoadedHandle> {
-    let (flavour, component, origin) = compile(shared, wasm, &options)?;
+/// Runs what takes long on a thread for that.
+async fn elsewhere<T: Send + 'static>(
+    runtime: &Handle,
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    runtime.spawn_blocking(work).await.map_err(|stopped| {
+        WasmError::new(ErrorKind::Internal, "load")
+            .saying("the thread that loaded the component was stopped")
+            .because(stopped)
+    })?
+}
+
+/// Looks into the cache. The bytes are hashed here: to copy them for another thread costs as much.
+async fn find_elsewhere(
+    runtime: &Handle,
+    shared: &Arc<Shared>,
+    wasm: &[u8],
+    options: &LoadOptions,
+) -> Result<Option<LoadedHandle>> {
+    let preferred = shared.preferred(options.metering);
+    if !shared.is_prepared(preferred) {
+        let shared = Arc::clone(shared);
+        elsewhere(runtime, move || shared.flavour(preferred).map(drop)).await?;
+    }
+    let entries = entries(shared, wasm, options)?;
+    if entries.is_empty() {
+        return Ok(None);
+    }
+    let (shared, options) = (Arc::clone(shared), options.clone());
+    elsewhere(runtime, move || find(&shared, &entries, &options)).await
+}
+
+/// Where the code of a component may be in the cache. None without a cache.
+fn entries(shared: &Shared, wasm: &[u8], options: &LoadOptions) -> Result<Vec<(Flavour, Entry)>> {
+    if shared.cache.is_none() {
+        return Ok(Vec::new());
+    }
+    let preferred = shared.preferred(options.metering);
+    let environment = shared.flavour(preferred)?.environment;
+    let wasm = blake3::hash(wasm);
+    let mut entries = vec![(preferred, Entry::new(wasm, environment, preferred))];
+    if !preferred.on_demand {
+        let on_demand = Flavour { on_demand: true, ..preferred };
+        entries.push((on_demand, Entry::new(wasm, environment, on_demand)));
+    }
+    Ok(entries)
+}
+
+fn find(
+    shared: &Arc<Shared>,
+    entries: &[(Flavour, Entry)],
+    options: &LoadOptions,
+) -> Result<Option<LoadedHandle>> {
+    let Some(cache) = &shared.cache else { return Ok(None) };
+    for (flavour, entry) in entries {
+        if cache.has(entry)
+            && let Some(component) = cache.read(entry, &shared.flavour(*flavour)?.engine)
+        {
+            return link(shared, *flavour, component, CodeOrigin::Cache, options).map(Some);
+        }
+    }
+    Ok(None)
+}
+
+/// Compiles a component, and keeps its code in the cache where there is one.
+fn compile(shared: &Arc<Shared>, wasm: &[u8], options: &LoadOptions) -> Result<LoadedHandle> {
+    let preferred = shared.preferred(options.metering);
+    let (flavour, component) = match compile_for(shared, preferred, wasm) {
+        Err(error) if !preferred.on_demand && is_too_large_for_a_slot(&error) => {
+            let on_demand = Flavour { on_demand: true, ..preferred };
+            (on_demand, compile_for(shared, on_demand, wasm)?)
+        }
+        compiled => (preferred, compiled?),
+    };
+    if let Some(cache) = &shared.cache {
+        let entry = Entry::new(blake3::hash(wasm), shared.flavour(preferred)?.environment, flavour);
+        cache.write(&entry, &component);
+    }
+    link(shared, flavour, component, CodeOrigin::Compiled, options)
+}
+
+fn compile_for(shared: &Shared, flavour: Flavour, wasm: &[u8]) -> Result<WasmtimeComponent> {
+    let Prepared { engine, .. } = shared.flavour(flavour)?;
+    let compiled = catch_unwind(AssertUnwindSafe(|| WasmtimeComponent::from_binary(engine, wasm)));
+    compiled
+        .map_err(|panic| {
+            WasmError::unloadable(LoadFault::Invalid)
+                .saying("the compiler gave up on the binary")
+                .because(fault::of_panic("compile", &*panic))
+        })?
+        .map_err(|error| {
+            WasmError::unloadable(LoadFault::Invalid)
+                .because(fault::chain(&error))
+                .advising("check the binary with `wasm-tools validate`")
+        })
+}
+
+/// Links compiled code with what it imports, and finds what it exports.
+fn link(
+    shared: &Arc<Shared>,
+    flavour: Flavour,
+    component: WasmtimeComponent,
+    origin: CodeOrigin,
+    options: &LoadOptions,
+) -> Result<LoadedHandle> {
     let prepared = shared.flavour(flavour)?;
-    let (mut interface, mut unusual) =
-        types::interface(&component.component_type(), &prepared.engine).map_err(|types::TooLarge| {
-            WasmError::unloadable(LoadFault::Invalid).saying("the types of the component are too large to be read")
+    let (mut interface, mut unusual) = types::interface(&component.component_type(), &prepared.engine)
+        .map_err(|types::TooLarge| {
+            WasmError::unloadable(LoadFault::Invalid)
+                .saying("the types of the component are too large to be read")
         })?;
     unusual.retain(|import| !import.is_empty || !is_offered(&options.extensions, &import.name));
     for instance in &mut interface.imports {
@@ -61,7 +166,7 @@ fn load_now(shared: &Arc<Shared>, wasm: &[u8], options: LoadOptions) -> Result<L
         }
     }
     extensions::check_imports(&options.extensions, &mut interface)?;
-    let definitions: Arc<[HostFunctionDefinition]> = options.extensions.into();
+    let definitions: Arc<[HostFunctionDefinition]> = options.extensions.as_slice().into();
     let extended;
     let linker = if definitions.is_empty() {
         &prepared.linker
@@ -82,6 +187,7 @@ fn load_now(shared: &Arc<Shared>, wasm: &[u8], options: LoadOptions) -> Result<L
         shared: Arc::clone(shared),
         component: guest::GuestIndices::new(&pre).ok(),
         replies: replies::GuestIndices::new(&pre).ok(),
+        migration: migration::GuestIndices::new(&pre).ok(),
         exports: exports(&component, &interface),
         imports_wasi: wasi::is_imported(&interface),
         metered: flavour.metered,
@@ -92,54 +198,17 @@ fn load_now(shared: &Arc<Shared>, wasm: &[u8], options: LoadOptions) -> Result<L
     })))
 }
 
-/// Compiles a component, or takes it from the cache.
-fn compile(
-    shared: &Shared,
-    wasm: &[u8],
-    options: &LoadOptions,
-) -> Result<(Flavour, WasmtimeComponent, CodeOrigin)> {
-    let preferred = shared.preferred(options.metering);
-    match compile_for(shared, preferred, wasm) {
-        Err(error) if !preferred.on_demand && is_too_large_for_a_slot(&error) => {
-            let on_demand = Flavour { on_demand: true, ..preferred };
-            compile_for(shared, on_demand, wasm).map(|(component, origin)| (on_demand, component, origin))
-        }
-        compiled => compiled.map(|(component, origin)| (preferred, component, origin)),
-    }
-}
-
-fn compile_for(shared: &Shared, flavour: Flavour, wasm: &[u8]) -> Result<(WasmtimeComponent, CodeOrigin)> {
-    let Prepared { engine, .. } = shared.flavour(flavour)?;
-    let entry = shared.cache.as_ref().map(|cache| cache.entry(wasm, engine, flavour.metered));
-    if let Some(component) = entry.as_ref().and_then(|entry| entry.read(engine)) {
-        return Ok((component, CodeOrigin::Cache));
-    }
-    let compiled = catch_unwind(AssertUnwindSafe(|| WasmtimeComponent::from_binary(engine, wasm)));
-    let component = match compiled {
-        Ok(Ok(component)) => component,
-        Ok(Err(error)) => {
-            return Err(WasmError::unloadable(LoadFault::Invalid)
-                .because(fault::chain(&error))
-                .advising("check the binary with `wasm-tools validate`"));
-        }
-        Err(panic) => {
-            return Err(WasmError::unloadable(LoadFault::Invalid)
-                .saying("the compiler gave up on the binary")
-                .because(fault::of_panic("compile", &*panic)));
-        }
-    };
-    if let Some(entry) = entry {
-        entry.write(&component);
-    }
-    Ok((component, CodeOrigin::Compiled))
-}
-
 /// Whether a binary was refused only because the pool has no slot of its size. Wasmtime says so in words alone.
 fn is_too_large_for_a_slot(error: &WasmError) -> bool {
     std::error::Error::source(error).map(ToString::to_string).is_some_and(|text| {
-        ["pooling allocator", "exceeds the limit of", "exceeds the per-instance limit", "exceeds the total tables limit"]
-            .iter()
-            .any(|part| text.contains(part))
+        [
+            "pooling allocator",
+            "exceeds the limit of",
+            "exceeds the per-instance limit",
+            "exceeds the total tables limit",
+        ]
+        .iter()
+        .any(|part| text.contains(part))
     })
 }
 
@@ -171,8 +240,9 @@ fn diagnose(wasm: &[u8]) -> Result<()> {
         None => return Err(truncated()),
     };
     if version == MODULE {
-        return Err(WasmError::unloadable(LoadFault::CoreModule)
-            .advising("build for the target `wasm32-wasip2`, or make a component of it with `wasm-tools component new`"));
+        return Err(WasmError::unloadable(LoadFault::CoreModule).advising(
+            "build for the target `wasm32-wasip2`, or make a component of it with `wasm-tools component new`",
+        ));
     }
     if version != COMPONENT {
         return Err(WasmError::unloadable(LoadFault::Invalid)
@@ -307,11 +377,14 @@ fn unknown_imports(definitions: &[HostFunctionDefinition], missing: &[String]) -
     let functions: Vec<_> = ours.chain(theirs).collect();
     let mut interfaces: Vec<_> = functions
         .iter()
-        .map(|function| function.split_once('#').map_or(function.as_str(), |(interface, _)| interface).to_owned())
+        .map(|function| {
+            function.split_once('#').map_or(function.as_str(), |(interface, _)| interface).to_owned()
+        })
         .chain(wasi::interfaces())
         .collect();
     interfaces.dedup();
-    let hints: Vec<_> = missing.iter().take(3).filter_map(|name| hint(name, &functions, &interfaces)).collect();
+    let hints: Vec<_> =
+        missing.iter().take(3).filter_map(|name| hint(name, &functions, &interfaces)).collect();
     let mut error = WasmError::unloadable(LoadFault::UnknownImports)
         .with("missing", list(missing))
         .with("offered", list(&interfaces));
@@ -325,7 +398,9 @@ fn unknown_imports(definitions: &[HostFunctionDefinition], missing: &[String]) -
 fn hint(missing: &str, functions: &[String], interfaces: &[String]) -> Option<String> {
     let interface = missing.split_once('#').map_or(missing, |(interface, _)| interface);
     let (name, _) = split_version(interface);
-    if let Some(other) = interfaces.iter().find(|offered| split_version(offered).0 == name && !compatible(offered, interface)) {
+    if let Some(other) =
+        interfaces.iter().find(|offered| split_version(offered).0 == name && !compatible(offered, interface))
+    {
         return Some(format!("`{interface}` is offered as `{other}`"));
     }
     let near = |candidate: &&String| strsim::jaro_winkler(candidate, missing) > 0.9;
@@ -369,6 +444,7 @@ pub(crate) struct Loaded {
     pub(crate) pre: InstancePre<State>,
     pub(crate) component: Option<guest::GuestIndices>,
     pub(crate) replies: Option<replies::GuestIndices>,
+    pub(crate) migration: Option<migration::GuestIndices>,
     pub(crate) imports_wasi: bool,
     exports: Exports,
     interface: WitInterface,

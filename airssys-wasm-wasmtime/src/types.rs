@@ -29,7 +29,10 @@ impl Unusual {
 }
 
 /// Every function a component imports and exports, and the imports that are something else.
-pub(crate) fn interface(component: &Component, engine: &Engine) -> Result<(WitInterface, Vec<Unusual>), TooLarge> {
+pub(crate) fn interface(
+    component: &Component,
+    engine: &Engine,
+) -> Result<(WitInterface, Vec<Unusual>), TooLarge> {
     let mut writer = Writer { size: 0 };
     let mut unusual = Vec::new();
     let imports = component.imports(engine).map(|(name, item)| (name, item.ty));
@@ -54,10 +57,16 @@ impl Writer {
         let mut instances = Vec::new();
         for (name, item) in items {
             match item {
-                ComponentItem::ComponentFunc(function) => root.functions.push(self.function(name, &function)?),
+                ComponentItem::ComponentFunc(function) => {
+                    root.functions.push(self.function(name, &function)?)
+                }
                 ComponentItem::ComponentInstance(instance) => {
                     if instance.exports(engine).len() == 0 {
-                        unusual.push(Unusual { name: name.to_owned(), kind: "an empty interface", is_empty: true });
+                        unusual.push(Unusual {
+                            name: name.to_owned(),
+                            kind: "an empty interface",
+                            is_empty: true,
+                        });
                     }
                     let mut functions = Vec::new();
                     for (function, item) in instance.exports(engine) {
@@ -123,7 +132,9 @@ impl Writer {
             ),
             Type::Enum(names) => WitType::Enum(self.names(names.names())?),
             Type::Option(some) => WitType::option(self.kind(&some.ty())?),
-            Type::Result(result) => WitType::result(self.optional(result.ok())?, self.optional(result.err())?),
+            Type::Result(result) => {
+                WitType::result(self.optional(result.ok())?, self.optional(result.err())?)
+            }
             Type::Flags(flags) => WitType::Flags(self.names(flags.names())?),
             Type::Own(_) => WitType::Own,
             Type::Borrow(_) => WitType::Borrow,

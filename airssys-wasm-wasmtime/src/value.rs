@@ -237,7 +237,11 @@ pub(crate) fn lift(value: Val, kind: &Type, handles: &mut Option<Box<Handles>>) 
             Type::U8 => Value::Bytes(
                 values
                     .into_iter()
-                    .map(|value| if let Val::U8(byte) = value { Ok(byte) } else { Err(surprise(&value, kind)) })
+                    .map(
+                        |value| {
+                            if let Val::U8(byte) = value { Ok(byte) } else { Err(surprise(&value, kind)) }
+                        },
+                    )
                     .collect::<Result<_, _>>()?,
             ),
             element => Value::List(
@@ -273,9 +277,7 @@ pub(crate) fn lift(value: Val, kind: &Type, handles: &mut Option<Box<Handles>>) 
             Value::Result(Err(lift_payload(value, result.err(), handles)?))
         }
         (Val::Flags(names), _) => Value::Flags(names),
-        (Val::Resource(resource), _) => {
-            Value::Resource(handles.get_or_insert_default().keep(resource))
-        }
+        (Val::Resource(resource), _) => Value::Resource(handles.get_or_insert_default().keep(resource)),
         (value, kind) => return Err(surprise(&value, kind)),
     })
 }

@@ -226,8 +226,11 @@ mod tests {
     fn output_is_cut_into_lines() {
         let check = |writes: &[&[u8]], expected: &[&str]| {
             let logging = Arc::new(Collected::default());
-            let lines =
-                Lines { logging: Arc::clone(&logging) as _, level: LogLevel::Info, pending: Mutex::default() };
+            let lines = Lines {
+                logging: Arc::clone(&logging) as _,
+                level: LogLevel::Info,
+                pending: Mutex::default(),
+            };
             writes.iter().for_each(|bytes| lines.write(bytes).unwrap());
             lines.end().unwrap();
             assert_eq!(*logging.0.lock().unwrap(), expected);

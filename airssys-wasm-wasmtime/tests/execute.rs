@@ -1,5 +1,7 @@
 //! Ordinary guests, ordinarily used.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use airssys_wasm_core::component::{ByteSize, ComponentConfig, ComponentInput, ResourceLimits};

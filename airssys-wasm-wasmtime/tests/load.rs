@@ -1,5 +1,7 @@
 //! Loading: what is refused, and what is known of what is not.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod support;
 
 use std::error::Error;
@@ -11,9 +13,7 @@ use airssys_wasm_core::interface::{
     COMPONENT, LOGGING, MESSAGING, REPLIES, STORAGE, WORLD_EXPORTS, WORLD_IMPORTS, WitFunction, WitType,
     check_exports,
 };
-use airssys_wasm_core::runtime::{
-    CodeOrigin, HostFunctionDefinition, LoadOptions, LoadedComponent, RuntimeEngine,
-};
+use airssys_wasm_core::runtime::{CodeOrigin, HostFunctionDefinition, LoadOptions, RuntimeEngine};
 use airssys_wasm_wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
 use support::*;
 
@@ -79,7 +79,11 @@ async fn bytes_that_are_wrong_are_refused_and_nothing_panics() {
     assert!(refused > 10, "only {refused} damaged binaries were refused");
     let invalid = refusal(&wat("(component (core module (func (export \"f\") i32.const 1)))")).await;
     expect_fault(&invalid, LoadFault::Invalid);
-    assert!(invalid.source().unwrap().to_string().contains("values remaining on stack"), "{}", explain(&invalid));
+    assert!(
+        invalid.source().unwrap().to_string().contains("values remaining on stack"),
+        "{}",
+        explain(&invalid)
+    );
 }
 
 #[tokio::test]
@@ -129,16 +133,18 @@ async fn every_missing_import_is_named() {
     assert!(fact(&error, "hint").contains("airssys:core/messaging@0.1.0#send"), "{}", fact(&error, "hint"));
     let newer = r#"(component (import "airssys:core/logging@0.2.0" (instance (export "enabled" (func)))))"#;
     let error = refusal(&wat(newer)).await;
-    assert!(fact(&error, "hint").contains("is offered as `airssys:core/logging@0.1.0`"), "{}", fact(&error, "hint"));
+    assert!(
+        fact(&error, "hint").contains("is offered as `airssys:core/logging@0.1.0`"),
+        "{}",
+        fact(&error, "hint")
+    );
 }
 
 #[tokio::test]
 async fn an_import_of_another_type_is_shown_with_both() {
-    let error = refusal(&wat(
-        r#"(component (import "airssys:core/logging@0.1.0" (instance
+    let error = refusal(&wat(r#"(component (import "airssys:core/logging@0.1.0" (instance
             (export "enabled" (func (param "level" u32) (result bool)))
-        )))"#,
-    ))
+        )))"#))
     .await;
     expect_fault(&error, LoadFault::ImportType);
     assert_eq!(fact(&error, "import"), "airssys:core/logging@0.1.0#enabled");
@@ -185,7 +191,10 @@ async fn the_interface_is_known_with_types_and_rights() {
     }
     let send = interface.import(MESSAGING).unwrap().function("send").unwrap();
     assert_eq!(send.requires, Some(CapabilityKind::Messaging));
-    assert_eq!(interface.import(STORAGE).unwrap().function("get").unwrap().requires, Some(CapabilityKind::Storage));
+    assert_eq!(
+        interface.import(STORAGE).unwrap().function("get").unwrap().requires,
+        Some(CapabilityKind::Storage)
+    );
     assert_eq!(loaded.origin(), CodeOrigin::Compiled);
 }
 
@@ -193,7 +202,10 @@ async fn the_interface_is_known_with_types_and_rights() {
 async fn a_component_without_our_exports_can_be_loaded_and_called() {
     let wasm = running(r#"(func (export "run"))"#);
     let loaded = load(&engine(), &wasm).await;
-    assert_eq!(check_exports(loaded.interface()).unwrap_err().detail(), Some(Detail::Load(LoadFault::MissingExport)));
+    assert_eq!(
+        check_exports(loaded.interface()).unwrap_err().detail(),
+        Some(Detail::Load(LoadFault::MissingExport))
+    );
     let mut instance = instance(&wasm).await;
     assert_eq!(run(&mut *instance, "run").await.unwrap(), None);
     expect(&execute(&mut *instance, "x").await.unwrap_err(), ErrorKind::ComponentNotFound, None);
@@ -212,7 +224,8 @@ async fn types_that_unfold_without_end_are_refused() {
         types.push_str(&format!("(type $t{depth} (tuple $t{} $t{}))", depth - 1, depth - 1));
     }
     let functions: String = (0..10).map(|n| format!(r#"(export "f{n}" (func (param "x" $t18)))"#)).collect();
-    let error = refusal(&wat(&format!("(component {types} (import \"a:b/c\" (instance {functions})))"))).await;
+    let error =
+        refusal(&wat(&format!("(component {types} (import \"a:b/c\" (instance {functions})))"))).await;
     assert_eq!(error.kind(), ErrorKind::ComponentLoadFailed, "{}", explain(&error));
 }
 
@@ -223,11 +236,9 @@ async fn extensions_answer_imports_of_their_type_only() {
         function: WitFunction::new("find", [("key", WitType::String)], Some(result)),
         capability: Some("acme:geo".into()),
     };
-    let wasm = wat(
-        r#"(component (import "acme:geo/lookup@1.0.0" (instance
+    let wasm = wat(r#"(component (import "acme:geo/lookup@1.0.0" (instance
             (export "find" (func (param "key" string) (result u32)))
-        )))"#,
-    );
+        )))"#);
     expect_fault(&refusal(&wasm).await, LoadFault::UnknownImports);
     let options = |kind| LoadOptions { extensions: vec![find(kind)], ..LoadOptions::default() };
     let loaded = engine().load(&wasm, options(WitType::U32)).await.unwrap();
@@ -237,7 +248,8 @@ async fn extensions_answer_imports_of_their_type_only() {
     expect_fault(&error, LoadFault::ImportType);
     assert_eq!(fact(&error, "expected"), "func(key: string) -> s32");
 
-    let missing = loaded.instantiate(&ResourceLimits::default(), Services::new(Mood::Well).host(), budget()).await;
+    let missing =
+        loaded.instantiate(&ResourceLimits::default(), Services::new(Mood::Well).host(), budget()).await;
     expect(&missing.map(|_| ()).unwrap_err(), ErrorKind::InvalidConfiguration, None);
 }
 
@@ -259,7 +271,8 @@ async fn extensions_that_cannot_be_are_refused() {
             capability: None,
         }],
     ] {
-        let error = refusal_with(&wat("(component)"), LoadOptions { extensions, ..LoadOptions::default() }).await;
+        let error =
+            refusal_with(&wat("(component)"), LoadOptions { extensions, ..LoadOptions::default() }).await;
         expect(&error, ErrorKind::InvalidConfiguration, None);
     }
 }
@@ -272,7 +285,8 @@ async fn large_components_fit() {
     let wasm = wat(&format!("(component {modules})"));
     for allocation in [Allocation::Pooling { max_instances: 200 }, Allocation::OnDemand] {
         let engine = WasmtimeEngine::new(WasmtimeConfig { allocation, ..WasmtimeConfig::default() }).unwrap();
-        let instance = instance_of(&engine, &wasm, &ResourceLimits::default(), &Services::new(Mood::Well)).await;
+        let instance =
+            instance_of(&engine, &wasm, &ResourceLimits::default(), &Services::new(Mood::Well)).await;
         assert_eq!(instance.usage().memory_bytes, 120 << 16);
         assert_eq!(instance.usage().table_elements, 1_200);
     }

@@ -235,11 +235,7 @@ impl Component for Live {
         self.inner.init(config, budget).await
     }
 
-    async fn execute(
-        &mut self,
-        mut input: ComponentInput,
-        budget: CallBudget,
-    ) -> Result<ComponentOutput> {
+    async fn execute(&mut self, mut input: ComponentInput, budget: CallBudget) -> Result<ComponentOutput> {
         if let ComponentInput::Message(envelope) = &mut input {
             if self.flaw == Some(Flaw::SenderLost) {
                 envelope.sender = Sender::Host;

@@ -11,9 +11,9 @@ use airssys_wasm::core::component::{ComponentConfig, ComponentId, ComponentInput
 use airssys_wasm::core::error::Result;
 use airssys_wasm::core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
 use airssys_wasm::core::runtime::{
-    CallBudget, CodeOrigin, Comparison, Component, ComponentHandle, HostServices, Listing, LoadOptions, LogLevel,
-    LoggingService, MessagingRefusal, MessagingService, RuntimeEngine, ServiceResult, StorageRefusal, StorageService,
-    StorageUsage,
+    CallBudget, CodeOrigin, Comparison, Component, ComponentHandle, HostServices, Listing, LoadOptions,
+    LogLevel, LoggingService, MessagingRefusal, MessagingService, RuntimeEngine, ServiceResult,
+    StorageRefusal, StorageService, StorageUsage,
 };
 use airssys_wasm::core::storage::{Batch, Durability, Key, Namespace, StorageBackend};
 use airssys_wasm::storage::MemoryStore;
@@ -61,7 +61,11 @@ async fn load(engine: &WasmtimeEngine, wasm: &[u8]) -> ComponentHandle {
     engine.load(wasm, LoadOptions::default()).await.expect("the component is valid")
 }
 
-async fn instantiate(component: &ComponentHandle, limits: &ResourceLimits, services: &HostServices) -> Box<dyn Component> {
+async fn instantiate(
+    component: &ComponentHandle,
+    limits: &ResourceLimits,
+    services: &HostServices,
+) -> Box<dyn Component> {
     let budget = CallBudget::starting_now(limits);
     component.instantiate(limits, services.clone(), budget).await.expect("there is a free slot")
 }
@@ -87,7 +91,8 @@ async fn execute(instance: &mut dyn Component, limits: &ResourceLimits, body: Bo
 }
 
 fn calls(bench: &mut Bench) {
-    let sizes = [("call, no payload", 0), ("echo, 64 B", 64), ("echo, 1 KiB", 1 << 10), ("echo, 64 KiB", 64 << 10)];
+    let sizes =
+        [("call, no payload", 0), ("echo, 64 B", 64), ("echo, 1 KiB", 1 << 10), ("echo, 64 KiB", 64 << 10)];
     for (name, size) in sizes {
         if !bench.wants(name) {
             continue;
@@ -122,7 +127,9 @@ fn calls(bench: &mut Bench) {
 
 /// One call of the guest, in which the guest makes so many calls of the host.
 fn host_calls(bench: &mut Bench) {
-    for (name, content_type) in [("host call, logging.enabled", CALLS), ("host call, storage.get 128 B", GETS)] {
+    for (name, content_type) in
+        [("host call, logging.enabled", CALLS), ("host call, storage.get 128 B", GETS)]
+    {
         if !bench.wants(name) {
             continue;
         }
@@ -142,7 +149,8 @@ fn host_calls(bench: &mut Bench) {
         };
         let mut set = bench.batches(name);
         set.floor("wasmtime", move |times| {
-            let called = runtime.block_on(raw_instance.execute(Some(content_type), times.to_string().as_bytes()));
+            let called =
+                runtime.block_on(raw_instance.execute(Some(content_type), times.to_string().as_bytes()));
             black_box(called.expect("the guest answers"));
         });
         set.case("engine, services that do nothing", Goal::AtMost(1.15), move |times| {
@@ -160,7 +168,8 @@ async fn host(wasm: &[u8], id: &ComponentId, limits: &ResourceLimits) -> Host {
     let mut batch = Batch::new();
     batch.put(&Namespace::of_component(id), Key::new("k").expect("the key is valid"), STORED);
     store.commit(batch, Durability::Immediate).await.expect("memory takes it");
-    let host = Host::builder().engine(Arc::new(product())).store(store).build().await.expect("the host is complete");
+    let host =
+        Host::builder().engine(Arc::new(product())).store(store).build().await.expect("the host is complete");
     let installation = Installation::new(id.clone(), wasm)
         .limits(limits.clone())
         .grant(format!("storage:{id}").parse().expect("the capability is valid"));
@@ -170,7 +179,8 @@ async fn host(wasm: &[u8], id: &ComponentId, limits: &ResourceLimits) -> Host {
 }
 
 fn instantiation(bench: &mut Bench) {
-    for (name, with_call) in [("instantiate and drop", false), ("instantiate, init, first call, drop", true)] {
+    for (name, with_call) in [("instantiate and drop", false), ("instantiate, init, first call, drop", true)]
+    {
         if !bench.wants(name) {
             continue;
         }
@@ -282,7 +292,8 @@ fn cache(bench: &mut Bench) {
     }
     let runtime = &runtime();
     let wasm = &synthetic(if small { 10_000 } else { 1_000_000 });
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written to");
+    let folder =
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written to");
 
     let raw_engine = raw::engine(SLOTS);
     let compiled = raw_engine.precompile_component(wasm).expect("the component is valid");
@@ -322,7 +333,8 @@ fn cache(bench: &mut Bench) {
 #[expect(unsafe_code, reason = "Wasmtime trusts compiled code, and cannot check it")]
 fn deserialize(engine: &wasmtime::Engine, path: &std::path::Path) -> wasmtime::component::Component {
     // SAFETY: The file was written above with what `precompile_component` of the same engine returned.
-    unsafe { wasmtime::component::Component::deserialize_file(engine, path) }.expect("the code fits the engine")
+    unsafe { wasmtime::component::Component::deserialize_file(engine, path) }
+        .expect("the code fits the engine")
 }
 
 /// Services that do nothing: what is left is the engine.
@@ -416,7 +428,12 @@ impl StorageService for Nobody {
         no_storage()
     }
 
-    async fn compare_and_set(&self, _: Vec<u8>, _: Comparison, _: Vec<u8>) -> ServiceResult<bool, StorageRefusal> {
+    async fn compare_and_set(
+        &self,
+        _: Vec<u8>,
+        _: Comparison,
+        _: Vec<u8>,
+    ) -> ServiceResult<bool, StorageRefusal> {
         no_storage()
     }
 

@@ -74,7 +74,11 @@ impl Setting {
         Self {
             gate: Gate::new(SecurityMode::Strict, set(forbidden), Arc::new(GrantsOnly), audit),
             context: SecurityContext {
-                instance: InstanceId::new("acme/counter".parse().expect("the id is valid"), Version::new(1, 0, 0), 1),
+                instance: InstanceId::new(
+                    "acme/counter".parse().expect("the id is valid"),
+                    Version::new(1, 0, 0),
+                    1,
+                ),
                 digest: ArtifactDigest::from_bytes([7; 32]),
                 trust: TrustLevel::Unknown,
                 boundary: IsolationBoundary::Sandbox,
@@ -97,12 +101,15 @@ fn allowing(bench: &mut Bench, kind: &'static str, access: Access<'static>) {
     let granted = vec![object.clone()];
     // Those before it in the order of a set are looked at first.
     let many: Vec<_> = (0..9).map(|number| format!("{kind}:aaa{number}/*")).chain([object.clone()]).collect();
-    let forbidden: Vec<_> = (0..10).map(|number| format!("{kind}:bank{number}/**")).collect();
+    let forbidden: Vec<_> = (0..10).map(|number| format!("{kind}:bank{number}/*")).collect();
     let settings: [(&'static str, Setting); 4] = [
         ("1 grant, no audit", Setting::new(&[], &granted, Arc::new(Unheard))),
         ("1 grant, audit log", Setting::new(&[], &granted, Arc::new(AuditLog::new(CAPACITY)))),
         ("10 grants, audit log", Setting::new(&[], &many, Arc::new(AuditLog::new(CAPACITY)))),
-        ("10 grants, 10 forbidden, audit log", Setting::new(&forbidden, &many, Arc::new(AuditLog::new(CAPACITY)))),
+        (
+            "10 grants, 10 forbidden, audit log",
+            Setting::new(&forbidden, &many, Arc::new(AuditLog::new(CAPACITY))),
+        ),
     ];
     // A log that is full writes over its oldest entries: what it needs to get there is its own memory.
     for (_, setting) in &settings {
@@ -113,7 +120,8 @@ fn allowing(bench: &mut Bench, kind: &'static str, access: Access<'static>) {
         .map(|(name, setting)| (*name, allocations(CHECKS, || setting.check(access)), Goal::Below(0.0)))
         .collect();
 
-    let names: HashSet<String> = (0..10).map(|number| format!("{kind}:{number}")).chain([object.clone()]).collect();
+    let names: HashSet<String> =
+        (0..10).map(|number| format!("{kind}:{number}")).chain([object.clone()]).collect();
     let mut set = bench.batches(name.clone());
     set.floor("a set of strings and the clock", move |times| {
         for _ in 0..times {

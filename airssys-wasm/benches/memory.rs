@@ -52,12 +52,21 @@ fn instances(bench: &mut Bench, count: u32) {
         ]
     };
     bench.values(&set, Unit::Bytes, &figure(|footprint| footprint.resident));
-    bench.values(&format!("page tables of an idle instance, of {count}"), Unit::Bytes, &figure(|footprint| footprint.tables));
-    bench.values(&format!("mappings of an idle instance, of {count}"), Unit::Count, &figure(|footprint| footprint.mappings));
+    bench.values(
+        &format!("page tables of an idle instance, of {count}"),
+        Unit::Bytes,
+        &figure(|footprint| footprint.tables),
+    );
+    bench.values(
+        &format!("mappings of an idle instance, of {count}"),
+        Unit::Count,
+        &figure(|footprint| footprint.mappings),
+    );
     for (case, footprint) in [("wasmtime", floor_process), ("host", host_process)] {
         bench.note(&format!("{case}, the whole process: {footprint}"));
     }
-    let started = [("wasmtime", floor.nanos, Goal::Report), ("host, from its cache", host.nanos, Goal::Report)];
+    let started =
+        [("wasmtime", floor.nanos, Goal::Report), ("host, from its cache", host.nanos, Goal::Report)];
     bench.values(&format!("install, start and ask, of {count}"), Unit::Nanoseconds, &started);
 }
 
@@ -88,15 +97,20 @@ impl fmt::Display for Footprint {
         const MIB: f64 = 1_048_576.0;
         let Self { resident, tables, mappings, addresses, .. } = self;
         let (resident, tables, addresses) = (resident / MIB, tables / MIB, addresses / MIB / MIB);
-        write!(f, "{resident:.0} MiB resident, {tables:.0} MiB of page tables, {mappings} mappings, {addresses:.1} TiB of addresses")
+        write!(
+            f,
+            "{resident:.0} MiB resident, {tables:.0} MiB of page tables, {mappings} mappings, {addresses:.1} TiB of addresses"
+        )
     }
 }
 
 /// Of a case: what each of its instances uses, and what its process does.
 fn measure(case: &str, count: u32) -> (Footprint, Footprint) {
-    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written to");
+    let folder =
+        tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written to");
     let program = env::current_exe().expect("this program has a path");
-    let output = Command::new(program).env(CASE, format!("{case} {count}")).env(FOLDER, folder.path()).output();
+    let output =
+        Command::new(program).env(CASE, format!("{case} {count}")).env(FOLDER, folder.path()).output();
     let output = output.expect("this program can be started again");
     let text = String::from_utf8_lossy(&output.stdout);
     let figures: Vec<f64> = text.split_whitespace().filter_map(|figure| figure.parse().ok()).collect();
@@ -111,7 +125,8 @@ fn measure(case: &str, count: u32) -> (Footprint, Footprint) {
 fn run_case(case: &str) -> ExitCode {
     let (case, count) = case.split_once(' ').expect("the parent names a case and a count");
     let count: u32 = count.parse().expect("the parent names a count");
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made");
+    let runtime =
+        Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made");
     let (each, whole) = match case {
         "wasmtime" => plain(&runtime, count),
         _ => product(&runtime, count),

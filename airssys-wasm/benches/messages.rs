@@ -22,7 +22,8 @@ mod raw;
 const SLOTS: u32 = 256;
 const PAYLOAD: [u8; 64] = [b'x'; 64];
 /// Half of the time, half of the throughput, twice the tail.
-const GOALS: LoopGoals = LoopGoals { p50: Goal::AtMost(2.0), p99: Goal::AtMost(2.0), rate: Goal::AtLeast(0.5) };
+const GOALS: LoopGoals =
+    LoopGoals { p50: Goal::AtMost(2.0), p99: Goal::AtMost(2.0), rate: Goal::AtLeast(0.5) };
 
 fn main() -> ExitCode {
     bench::run("messages", |bench| {
@@ -95,9 +96,8 @@ fn host_to_component(bench: &mut Bench) {
         }
         let (runtime, wasm) = (&one_thread(), guest(Guest::Echo));
         let component = raw::load(&raw::engine(SLOTS), &wasm);
-        let mailbox = runtime.block_on(async {
-            raw::spawn(raw::Instance::new(&component, raw::State::default()).await)
-        });
+        let mailbox = runtime
+            .block_on(async { raw::spawn(raw::Instance::new(&component, raw::State::default()).await) });
         let echo = id("bench/echo");
         let (host, reference) = runtime.block_on(async {
             let host = host().await;
@@ -114,13 +114,19 @@ fn host_to_component(bench: &mut Bench) {
         set.case("Host::request", GOALS, move |time| {
             let (host, echo, payload) = (host.clone(), echo.clone(), vec![b'x'; size]);
             one_client(runtime, async move {
-                ask_until!(Instant::now() + time, host.request(&echo, payload.clone()).await.expect("it answers"))
+                ask_until!(
+                    Instant::now() + time,
+                    host.request(&echo, payload.clone()).await.expect("it answers")
+                )
             })
         });
         set.case("ComponentRef::request", GOALS, move |time| {
             let (reference, payload) = (reference.clone(), vec![b'x'; size]);
             one_client(runtime, async move {
-                ask_until!(Instant::now() + time, reference.request(payload.clone()).await.expect("it answers"))
+                ask_until!(
+                    Instant::now() + time,
+                    reference.request(payload.clone()).await.expect("it answers")
+                )
             })
         });
         set.run();
@@ -226,19 +232,25 @@ fn throughput(bench: &mut Bench) {
         let mut set = bench.loops(name);
         set.floor("wasmtime, mpsc and oneshot", move |time| {
             let until = Instant::now() + time;
-            clients(runtime, (0..count).map(|client| {
-                let mailbox = mailboxes[client % actors].clone();
-                async move { ask_until!(until, raw::ask(&mailbox, PAYLOAD.to_vec()).await) }
-            }))
+            clients(
+                runtime,
+                (0..count).map(|client| {
+                    let mailbox = mailboxes[client % actors].clone();
+                    async move { ask_until!(until, raw::ask(&mailbox, PAYLOAD.to_vec()).await) }
+                }),
+            )
         });
         let goals = LoopGoals { p50: Goal::Report, ..GOALS };
         set.case("ComponentRef::request", goals, move |time| {
             let _keep = host.clone();
             let until = Instant::now() + time;
-            clients(runtime, (0..count).map(|client| {
-                let reference = references[client % actors].clone();
-                async move { ask_until!(until, reference.request(PAYLOAD).await.expect("it answers")) }
-            }))
+            clients(
+                runtime,
+                (0..count).map(|client| {
+                    let reference = references[client % actors].clone();
+                    async move { ask_until!(until, reference.request(PAYLOAD).await.expect("it answers")) }
+                }),
+            )
         });
         set.run();
     }
@@ -255,7 +267,8 @@ fn overrun(bench: &mut Bench) {
     let component = raw::load(&raw::engine(SLOTS), &wasm);
     let host = runtime.block_on(host());
     let limits = ResourceLimits { deadline: DEADLINE, ..ResourceLimits::default() };
-    let reference = runtime.block_on(start(&host, Installation::new(id("bench/hostile"), wasm).limits(limits)));
+    let reference =
+        runtime.block_on(start(&host, Installation::new(id("bench/hostile"), wasm).limits(limits)));
     let mut set = bench.loops(SET);
     set.rounds(5, Duration::from_secs(1));
     set.floor("wasmtime, an epoch deadline that traps", move |time| {
@@ -294,7 +307,9 @@ fn overrun(bench: &mut Bench) {
 /// a thousand times in a second, however long the answers take.
 fn neighbour(bench: &mut Bench) {
     const RATE: u32 = 1_000;
-    for (name, alone) in [("neighbour of an endless loop, 2 workers", false), ("neighbour of an endless loop, 1 worker", true)] {
+    for (name, alone) in
+        [("neighbour of an endless loop, 2 workers", false), ("neighbour of an endless loop, 1 worker", true)]
+    {
         if !bench.wants(name) {
             continue;
         }
@@ -302,10 +317,10 @@ fn neighbour(bench: &mut Bench) {
         let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build();
         let runtime = &runtime.expect("a runtime can be made");
         let engine = raw::engine(SLOTS);
-        let (raw_echo, raw_hostile) = (raw::load(&engine, &guest(Guest::Echo)), raw::load(&engine, &guest(Guest::Hostile)));
-        let mailbox = &runtime.block_on(async {
-            raw::spawn(raw::Instance::new(&raw_echo, raw::State::default()).await)
-        });
+        let (raw_echo, raw_hostile) =
+            (raw::load(&engine, &guest(Guest::Echo)), raw::load(&engine, &guest(Guest::Hostile)));
+        let mailbox = &runtime
+            .block_on(async { raw::spawn(raw::Instance::new(&raw_echo, raw::State::default()).await) });
         let host = &runtime.block_on(host());
         let echo = &runtime.block_on(start(host, Installation::new(id("bench/echo"), guest(Guest::Echo))));
         let hostile = &runtime.block_on(async {
@@ -350,7 +365,8 @@ fn neighbour(bench: &mut Bench) {
         let mut set = bench.loops(format!("{name}, host"));
         set.rounds(8, Duration::from_millis(400));
         set.floor("host, quiet", ask_host);
-        let goals = LoopGoals { p99: if alone { Goal::Report } else { Goal::AtMost(2.0) }, ..LoopGoals::default() };
+        let goals =
+            LoopGoals { p99: if alone { Goal::Report } else { Goal::AtMost(2.0) }, ..LoopGoals::default() };
         set.case("host, beside a loop", goals, move |time| {
             let reference = hostile.clone();
             let looping = runtime.spawn(async move { reference.request("loop").await });

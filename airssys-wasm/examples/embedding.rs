@@ -18,7 +18,8 @@ async fn main() -> std::result::Result<(), Box<dyn std::error::Error>> {
         Some(path) => Source::File(PathBuf::from(path)),
         None => Source::from(Guest::Counter.bytes()?),
     };
-    let message = arguments.next().map_or_else(|| "increment".to_owned(), |text| text.to_string_lossy().into_owned());
+    let message =
+        arguments.next().map_or_else(|| "increment".to_owned(), |text| text.to_string_lossy().into_owned());
 
     let host = Host::builder().build().await?;
     let id: ComponentId = "acme/counter".parse()?;

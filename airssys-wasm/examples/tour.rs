@@ -115,9 +115,13 @@ async fn state_outlives_the_process(host: Host, folder: &Path) -> Outcome {
 async fn count_in_another_process(folder: &Path) -> Outcome {
     println!("   another process (number {}) opens the same store", std::process::id());
     let host = open(folder).await?;
-    let counter = Installation::new("acme/counter".parse()?, Guest::Counter.bytes()?).grant("storage:acme/counter".parse()?);
+    let counter = Installation::new("acme/counter".parse()?, Guest::Counter.bytes()?)
+        .grant("storage:acme/counter".parse()?);
     let installed = host.install(counter).await?;
-    println!("   {} is loaded from the {:?} of compiled code: {}", installed.id, installed.code, installed.digest);
+    println!(
+        "   {} is loaded from the {:?} of compiled code: {}",
+        installed.id, installed.code, installed.digest
+    );
     host.start(&installed.id).await?;
     ask(&host, &installed.id, "get").await;
     ask(&host, &installed.id, "increment").await;

@@ -2,10 +2,13 @@
 
 use airssys_wasm_core::component::ComponentId;
 use airssys_wasm_core::error::WasmError;
-use airssys_wasm_core::messaging::MessageId;
+use airssys_wasm_core::messaging::{MessageId, Sender};
 
+use crate::cell::Delivery;
 use crate::effects::Event;
 use crate::host::Shared;
+use crate::mailbox::NoRoom;
+use crate::services::counted;
 
 /// Who took a message to many, and who did not.
 #[derive(Debug)]
@@ -27,11 +30,20 @@ impl Shared {
             None => self.router.all(),
         };
         let mut report = BroadcastReport { id: event.id, delivered: Vec::new(), refused: Vec::new() };
+        let bytes = counted(&event.body);
         for receiver in receivers {
-            match receiver.deliver(event.envelope(), None) {
+            // Room first: a copy that nobody takes is not made.
+            let open = event.sender != Sender::Host || self.check_open("publish").is_ok();
+            let room = if open { Ok(()) } else { Err(NoRoom::Closed) };
+            let queued = room.and_then(|()| receiver.mailbox().reserve(bytes)).and_then(|room| {
+                let delivery = Delivery::Message { envelope: event.envelope(), reply: None };
+                room.fill(delivery).map_err(|_| NoRoom::Closed)
+            });
+            match queued {
                 Ok(()) => report.delivered.push(receiver.id().clone()),
-                Err(error) => {
-                    tracing::warn!(message = %event.id, %error, "a receiver missed an event");
+                Err(no_room) => {
+                    let error = receiver.no_room(no_room);
+                    tracing::debug!(message_id = %event.id, %error, "a receiver missed an event");
                     report.refused.push((receiver.id().clone(), error));
                 }
             }

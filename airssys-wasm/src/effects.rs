@@ -7,11 +7,10 @@ use airssys_wasm_core::error::Result;
 use airssys_wasm_core::messaging::{Body, Envelope, MessageId, MessageType, Sender, TraceContext};
 use tokio::sync::oneshot;
 
-use crate::cell::Delivery;
+use crate::cell::{Delivery, Reply};
 use crate::instance::InstanceContext;
 use crate::services::PendingRequests;
-use crate::subscriptions::Subscription;
-use crate::unit_of_work::{Interest, Outgoing};
+use crate::unit_of_work::Outgoing;
 
 impl InstanceContext {
     /// Commits the unit of work: the writes in one batch, and when that is done, subscriptions and messages.
@@ -29,19 +28,13 @@ impl InstanceContext {
         if !effects.batch.is_empty() {
             self.shared.store.commit(effects.batch, self.shared.durability).await?;
         }
-        for (pattern, interest) in effects.subscriptions {
-            match interest {
-                Interest::Unsubscribe => self.shared.subscriptions.remove(self.id(), &pattern),
-                Interest::Subscribe => self.shared.subscriptions.add(&Subscription {
-                    pattern,
-                    cell: self.cell.clone(),
-                    security: self.security.clone(),
-                    grants: self.grants.clone(),
-                }),
-            }
+        if !effects.subscriptions.is_empty() {
+            self.shared.subscriptions.change(self, &effects.subscriptions);
         }
         for outgoing in effects.outbox {
             self.release(outgoing, handling, trace.as_ref());
+            // One handler may reach many receivers: others have their turn in between.
+            tokio::task::coop::consume_budget().await;
         }
         Ok(())
     }
@@ -51,7 +44,7 @@ impl InstanceContext {
             Outgoing::Send { room, envelope } => {
                 let id = envelope.id;
                 if room.fill(Delivery::Message { envelope, reply: None }).is_err() {
-                    tracing::warn!(sender = %self.id(), message = %id, "the receiver stopped before the message could leave");
+                    tracing::warn!(sender = %self.id(), message_id = %id, "the receiver was ended before the message could leave");
                 }
             }
             Outgoing::Request { room, receiver, mut envelope, answer, timeout } => {
@@ -60,12 +53,19 @@ impl InstanceContext {
                 envelope.deadline = Instant::now().checked_add(timeout);
                 let deadline = envelope.deadline;
                 // A receiver that has stopped drops `reply`, and the answer says so.
-                let _ = room.fill(Delivery::Message { envelope, reply: Some(reply) });
+                let _ = room.fill(Delivery::Message { envelope, reply: Some(Reply::new(reply, None)) });
                 PendingRequests::expect(&self.cell, receiver, id, answered, answer, deadline);
             }
             Outgoing::Publish { id, topic, body } => {
                 let sender = Sender::Component(self.id().clone());
-                self.shared.publish(&Event { id, topic: Some(topic), body, sender, correlation: handling, trace: trace.cloned() });
+                self.shared.publish(&Event {
+                    id,
+                    topic: Some(topic),
+                    body,
+                    sender,
+                    correlation: handling,
+                    trace: trace.cloned(),
+                });
             }
         }
     }

@@ -22,7 +22,10 @@ pub(crate) struct GatedFunction {
 }
 
 impl GatedFunction {
-    pub(crate) fn new(function: &Arc<dyn HostFunction>, instance: &Arc<InstanceContext>) -> Arc<dyn HostFunction> {
+    pub(crate) fn new(
+        function: &Arc<dyn HostFunction>,
+        instance: &Arc<InstanceContext>,
+    ) -> Arc<dyn HostFunction> {
         Arc::new(Self { function: function.clone(), instance: Arc::downgrade(instance) })
     }
 }

@@ -11,8 +11,8 @@ use airssys_wasm_core::capability::{Access, Capability, CapabilitySet, TopicPatt
 use airssys_wasm_core::component::ComponentId;
 use airssys_wasm_core::error::{ErrorKind, WasmError};
 use airssys_wasm_core::security::{
-    AuditEvent, AuditSink, PermissionRequest, PermissionResult, Rule, SecurityContext, SecurityMode, SecurityPolicy,
-    TrustLevel, Verdict,
+    AuditEvent, AuditSink, PermissionRequest, PermissionResult, Rule, SecurityContext, SecurityMode,
+    SecurityPolicy, TrustLevel, Verdict,
 };
 use arc_swap::ArcSwap;
 
@@ -70,7 +70,9 @@ impl Gate {
         audit: Arc<dyn AuditSink>,
     ) -> Self {
         if mode == SecurityMode::Development {
-            tracing::warn!("development mode: whatever is not forbidden is allowed; never use it for other people's code");
+            tracing::warn!(
+                "development mode: whatever is not forbidden is allowed; never use it for other people's code"
+            );
         }
         Self { mode, forbidden, policy, audit }
     }
@@ -86,7 +88,12 @@ impl Gate {
     ///
     /// # Errors
     /// [`CapabilityDenied`](ErrorKind::CapabilityDenied).
-    pub fn demand(&self, context: &SecurityContext, grants: &Grants, access: Access<'_>) -> Result<(), Denial> {
+    pub fn demand(
+        &self,
+        context: &SecurityContext,
+        grants: &Grants,
+        access: Access<'_>,
+    ) -> Result<(), Denial> {
         match self.check(context, grants, access) {
             PermissionResult::Allowed(_) => Ok(()),
             PermissionResult::Denied(rule) => Err(Denial {
@@ -148,7 +155,9 @@ impl Gate {
         }
         match self.mode {
             SecurityMode::Development => return Allowed(Rule::DevelopmentMode),
-            SecurityMode::Permissive if is_own_storage(context, access) && context.trust == TrustLevel::Trusted => {
+            SecurityMode::Permissive
+                if is_own_storage(context, access) && context.trust == TrustLevel::Trusted =>
+            {
                 return Allowed(Rule::PermissiveMode);
             }
             SecurityMode::Permissive | SecurityMode::Strict => {}
@@ -250,7 +259,13 @@ mod tests {
 
     impl Default for Case {
         fn default() -> Self {
-            Self { mode: SecurityMode::Strict, trust: TrustLevel::Unknown, forbidden: &[], granted: &[], policy: None }
+            Self {
+                mode: SecurityMode::Strict,
+                trust: TrustLevel::Unknown,
+                forbidden: &[],
+                granted: &[],
+                policy: None,
+            }
         }
     }
 
@@ -275,7 +290,11 @@ mod tests {
         };
         let gate = Gate::new(case.mode, set(case.forbidden), policy, audit.clone());
         assert_eq!(gate.check(&context(case.trust), &Grants::new(set(case.granted)), access), expected);
-        assert_eq!(*audit.0.lock().unwrap(), [(access.to_string(), expected)], "each decision is recorded once");
+        assert_eq!(
+            *audit.0.lock().unwrap(),
+            [(access.to_string(), expected)],
+            "each decision is recorded once"
+        );
     }
 
     const OWN: Access<'_> = Access::Storage { namespace: "acme/counter" };
@@ -292,7 +311,8 @@ mod tests {
         check(&Case { policy: Some(Verdict::Allow), ..strict() }, OWN, Allowed(Rule::Policy));
         check(&Case { policy: Some(Verdict::Deny), ..strict() }, OWN, Denied(Rule::Policy));
 
-        let forbidden = Case { forbidden: &["messaging:acme/*"], granted: &["messaging:acme/greeter"], ..strict() };
+        let forbidden =
+            Case { forbidden: &["messaging:acme/*"], granted: &["messaging:acme/greeter"], ..strict() };
         check(&forbidden, GREETER, Denied(Rule::Forbidden));
         check(&Case { mode: SecurityMode::Development, ..forbidden }, GREETER, Denied(Rule::Forbidden));
         check(&Case { mode: SecurityMode::Development, ..strict() }, GREETER, Allowed(Rule::DevelopmentMode));
@@ -318,8 +338,12 @@ mod tests {
 
     #[test]
     fn revoking_takes_effect_at_the_next_check() {
-        let gate =
-            Gate::new(SecurityMode::Strict, CapabilitySet::new(), Arc::new(GrantsOnly), Arc::new(Recorded::default()));
+        let gate = Gate::new(
+            SecurityMode::Strict,
+            CapabilitySet::new(),
+            Arc::new(GrantsOnly),
+            Arc::new(Recorded::default()),
+        );
         let (context, grants) = (context(TrustLevel::Unknown), Grants::default());
         let capability: Capability = "storage:acme/counter".parse().unwrap();
         assert!(grants.grant(&capability) && !grants.grant(&capability));
@@ -330,8 +354,12 @@ mod tests {
 
     #[test]
     fn a_denial_names_the_grant_that_would_allow_it() {
-        let gate =
-            Gate::new(SecurityMode::Strict, set(&["storage:bank/**"]), Arc::new(GrantsOnly), Arc::new(Recorded::default()));
+        let gate = Gate::new(
+            SecurityMode::Strict,
+            set(&["storage:bank/**"]),
+            Arc::new(GrantsOnly),
+            Arc::new(Recorded::default()),
+        );
         let (context, grants) = (context(TrustLevel::Unknown), Grants::default());
         let denied = gate.demand(&context, &grants, GREETER).unwrap_err();
         assert_eq!(
@@ -339,18 +367,28 @@ mod tests {
             "acme/counter may not use messaging:acme/greeter: nothing grants it; to allow it, grant \
              `messaging:acme/greeter` to acme/counter",
         );
-        let forbidden = gate.demand(&context, &grants, Access::Storage { namespace: "bank/vault" }).unwrap_err();
-        assert_eq!(forbidden.to_string(), "acme/counter may not use storage:bank/vault: the operator forbids it");
+        let forbidden =
+            gate.demand(&context, &grants, Access::Storage { namespace: "bank/vault" }).unwrap_err();
+        assert_eq!(
+            forbidden.to_string(),
+            "acme/counter may not use storage:bank/vault: the operator forbids it"
+        );
     }
 
     #[test]
     fn a_subscription_needs_a_grant_that_covers_all_of_it() {
         let gate = |forbidden| {
-            Gate::new(SecurityMode::Strict, set(forbidden), Arc::new(GrantsOnly), Arc::new(Recorded::default()))
+            Gate::new(
+                SecurityMode::Strict,
+                set(forbidden),
+                Arc::new(GrantsOnly),
+                Arc::new(Recorded::default()),
+            )
         };
         let allowed = |gate: &Gate, granted: &[&str], pattern: &str| {
             let pattern = pattern.parse().unwrap();
-            gate.demand_subscription(&context(TrustLevel::Unknown), &Grants::new(set(granted)), &pattern).is_ok()
+            gate.demand_subscription(&context(TrustLevel::Unknown), &Grants::new(set(granted)), &pattern)
+                .is_ok()
         };
         let open = gate(&[]);
         assert!(allowed(&open, &["messaging:orders.**"], "orders.*"));

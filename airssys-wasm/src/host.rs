@@ -1,35 +1,38 @@
 //! The host: what embedders hold.
 
 use std::collections::HashMap;
-use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 mod builder;
 mod component_ref;
+mod lifecycle;
 
 pub use builder::HostBuilder;
 pub use component_ref::{ComponentRef, RequestOptions};
+pub use lifecycle::{ShutdownReport, StopReport};
 
 use airssys_wasm_core::capability::{Capability, Topic};
 use airssys_wasm_core::component::{
-    ArtifactDigest, ByteSize, ComponentId, ComponentState, InstallationSource, InstanceId, ResourceLimits, Version,
+    ArtifactDigest, ByteSize, ComponentId, ComponentState, InstallationSource, InstanceId, ResourceLimits,
+    Version,
 };
 use airssys_wasm_core::error::{ErrorKind, Limit, MessagingFault, Result, WasmError};
 use airssys_wasm_core::interface::{self, WitInterface, check_exports};
 use airssys_wasm_core::messaging::{Body, MessageId, Sender};
-use airssys_wasm_core::runtime::{CodeOrigin, EngineProfile, HostFunction, LoadOptions, Metering, RuntimeEngine};
+use airssys_wasm_core::runtime::{
+    CodeOrigin, EngineProfile, HostFunction, LoadOptions, Metering, RuntimeEngine,
+};
 use airssys_wasm_core::storage::{Durability, StorageBackend, StorageProfile};
-use futures_util::future::join_all;
-use sha2::{Digest, Sha256};
-use tokio::task::JoinHandle;
 
+use self::lifecycle::Running;
+use crate::artifact;
 use crate::broadcast::BroadcastReport;
-use crate::cell::{Cell, CellStatistics, Delivery, StopReport, Worker};
+use crate::cell::CellStatistics;
 use crate::effects::Event;
 use crate::gate::{Gate, Grants};
-use crate::installation::{Installation, Installed, Source, State};
+use crate::installation::{Installation, Installed};
 use crate::message_id::MessageIds;
 use crate::router::Router;
 use crate::subscriptions::Subscriptions;
@@ -46,17 +49,12 @@ struct Inner {
     components: Mutex<HashMap<ComponentId, Component>>,
 }
 
-/// An installed component, and its task while it runs.
+/// An installed component, where it stands, and its task while it runs.
 #[derive(Debug)]
 struct Component {
     installed: Arc<Installed>,
+    state: ComponentState,
     running: Option<Running>,
-}
-
-#[derive(Debug)]
-struct Running {
-    cell: Arc<Cell>,
-    task: JoinHandle<Option<WasmError>>,
 }
 
 /// What every part of the host reaches.
@@ -76,6 +74,8 @@ pub(crate) struct Shared {
     live_instances: Arc<AtomicU32>,
     next_instance: AtomicU64,
     request_timeout: Duration,
+    /// Whether the host is shutting down.
+    closing: AtomicBool,
 }
 
 /// The right to one live instance, given back when dropped.
@@ -92,6 +92,14 @@ impl Shared {
     pub(crate) fn next_instance(&self, installed: &Installed) -> InstanceId {
         let number = self.next_instance.fetch_add(1, Ordering::Relaxed);
         InstanceId::new(installed.id.clone(), installed.version.clone(), number)
+    }
+
+    /// Refuses what the embedder asks for once the host is shutting down.
+    pub(crate) fn check_open(&self, operation: &'static str) -> Result<()> {
+        if self.closing.load(Ordering::Acquire) {
+            return Err(WasmError::messaging(operation, MessagingFault::ShuttingDown));
+        }
+        Ok(())
     }
 
     /// Counts one more live instance.
@@ -145,22 +153,6 @@ pub struct ComponentStatus {
     pub statistics: CellStatistics,
 }
 
-/// What a shutdown left behind.
-#[derive(Debug, Default)]
-pub struct ShutdownReport {
-    /// Each component that ran.
-    pub components: Vec<(ComponentId, StopReport)>,
-    /// How closing the store failed, if it did.
-    pub store_error: Option<WasmError>,
-}
-
-impl ShutdownReport {
-    /// Messages that were queued and not handled, over all components.
-    pub fn dropped(&self) -> usize {
-        self.components.iter().map(|(_, report)| report.dropped).sum()
-    }
-}
-
 impl Host {
     /// A host to be configured. With the default features, [`build`](HostBuilder::build) alone gives one with the Wasmtime engine
     /// and a store in memory.
@@ -185,7 +177,7 @@ impl Host {
         self.check_free(&id)?;
         let described = source.describe();
         let fail = |error: WasmError| error.with("component", &id);
-        let (wasm, digest) = read(source, shared.max_component_size).await.map_err(fail)?;
+        let (wasm, digest) = artifact::read(source, shared.max_component_size).await.map_err(fail)?;
         let options = LoadOptions {
             metering: if limits.fuel.is_some() { Metering::Fuel } else { Metering::Off },
             extensions: shared.extensions.iter().map(|function| function.definition().clone()).collect(),
@@ -212,83 +204,13 @@ impl Host {
             grants: Arc::new(Grants::new(grants)),
             trust,
             takes_replies,
-            state: State::installed(),
         });
         let mut components = self.components();
         if components.contains_key(&id) {
             return Err(already_installed(&id));
         }
-        components.insert(id, Component { installed, running: None });
+        components.insert(id, Component { installed, state: ComponentState::Installed, running: None });
         Ok(info)
-    }
-
-    /// Makes an instance, initialises it, and lets it take messages.
-    ///
-    /// # Cancellation
-    /// Dropping the future ends the instance; the component counts as failed and can be started again.
-    ///
-    /// # Errors
-    /// [`ComponentNotFound`](ErrorKind::ComponentNotFound); [`ErrorKind::Actor`] when it runs already;
-    /// [`LoadFault::Init`](airssys_wasm_core::error::LoadFault::Init), with what happened as its source, when the component does not come up.
-    pub async fn start(&self, id: &ComponentId) -> Result<()> {
-        let shared = &self.0.shared;
-        let installed = self.installed(id)?;
-        installed.state.become_(ComponentState::Starting, id)?;
-        let mut starting = Starting { installed: &installed, came_up: false };
-        let cell = Cell::new(id.clone(), installed.limits.clone());
-        let worker = Worker::start(cell.clone(), installed.clone(), shared.clone()).await?;
-        let mut components = self.components();
-        let component = components.get_mut(id).ok_or_else(|| not_installed(id))?;
-        installed.state.become_(ComponentState::Running, id)?;
-        shared.router.insert(&cell);
-        component.running = Some(Running { cell, task: tokio::spawn(worker.run()) });
-        starting.came_up = true;
-        Ok(())
-    }
-
-    /// Lets a component finish what is queued, for at most `within`, and ends it. Its subscriptions end with it; what it
-    /// stored stays.
-    ///
-    /// # Errors
-    /// [`ComponentNotFound`](ErrorKind::ComponentNotFound); [`ErrorKind::Actor`] when it does not run.
-    pub async fn stop(&self, id: &ComponentId, within: Duration) -> Result<StopReport> {
-        let installed = self.installed(id)?;
-        installed.state.become_(ComponentState::Stopping, id)?;
-        let running = self.components().get_mut(id).and_then(|component| component.running.take());
-        let report = match running {
-            Some(running) => self.end(running, within).await,
-            None => StopReport::default(),
-        };
-        installed.state.become_(ComponentState::Stopped, id)?;
-        Ok(report)
-    }
-
-    async fn end(&self, mut running: Running, within: Duration) -> StopReport {
-        let shared = &self.0.shared;
-        let cell = running.cell;
-        shared.router.remove(cell.id());
-        shared.subscriptions.remove_all(cell.id());
-        cell.mailbox().close();
-        let mut report = StopReport::default();
-        match tokio::time::timeout(within, &mut running.task).await {
-            Ok(Ok(error)) => report.error = error,
-            Ok(Err(failed)) => report.error = Some(defect(cell.id(), failed)),
-            Err(_) => {
-                report.interrupted = true;
-                running.task.abort();
-                let _ = running.task.await;
-            }
-        }
-        cell.pending().cancel_all();
-        for delivery in cell.mailbox().drain() {
-            report.dropped += 1;
-            if let Delivery::Message { reply: Some(reply), .. } = delivery {
-                let _ = reply.send(Err(
-                    WasmError::messaging("request", MessagingFault::ShuttingDown).with("component", cell.id())
-                ));
-            }
-        }
-        report
     }
 
     /// A running component, looked up once.
@@ -377,36 +299,15 @@ impl Host {
         self.0.shared.store.profile()
     }
 
-    /// Ends every component in order, each as [`stop`](Self::stop) does and all at once, then closes the store.
-    pub async fn shutdown(&self, within: Duration) -> ShutdownReport {
-        let running: Vec<_> = {
-            let mut components = self.components();
-            let stopping = components.values_mut().filter_map(|component| {
-                let running = component.running.take()?;
-                let installed = component.installed.clone();
-                installed.state.become_(ComponentState::Stopping, &installed.id).ok()?;
-                Some((installed, running))
-            });
-            stopping.collect()
-        };
-        let ended = running.into_iter().map(|(installed, running)| async move {
-            let report = self.end(running, within).await;
-            let stopped = installed.state.become_(ComponentState::Stopped, &installed.id);
-            debug_assert!(stopped.is_ok(), "a component that is stopping can only stop");
-            (installed.id.clone(), report)
-        });
-        let mut components = join_all(ended).await;
-        components.sort_by(|(left, _), (right, _)| left.cmp(right));
-        let store_error = self.0.shared.store.close().await.err();
-        ShutdownReport { components, store_error }
-    }
-
     fn components(&self) -> MutexGuard<'_, HashMap<ComponentId, Component>> {
         self.0.components.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn installed(&self, id: &ComponentId) -> Result<Arc<Installed>> {
-        self.components().get(id).map(|component| component.installed.clone()).ok_or_else(|| not_installed(id))
+        self.components()
+            .get(id)
+            .map(|component| component.installed.clone())
+            .ok_or_else(|| not_installed(id))
     }
 
     fn check_free(&self, id: &ComponentId) -> Result<()> {
@@ -422,37 +323,9 @@ impl Component {
             version: self.installed.version.clone(),
             digest: self.installed.digest,
             source: self.installed.source.clone(),
-            state: self.installed.state.now(),
+            state: self.state,
             queued: cell.map_or(0, |cell| cell.mailbox().len()),
             statistics: cell.map(|cell| cell.statistics()).unwrap_or_default(),
-        }
-    }
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        let components = self.components.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for running in components.values_mut().filter_map(|component| component.running.take()) {
-            self.shared.router.remove(running.cell.id());
-            self.shared.subscriptions.remove_all(running.cell.id());
-            running.cell.mailbox().close();
-            running.cell.pending().cancel_all();
-            running.task.abort();
-        }
-    }
-}
-
-/// Marks a component as failed unless its start went through.
-struct Starting<'a> {
-    installed: &'a Installed,
-    came_up: bool,
-}
-
-impl Drop for Starting<'_> {
-    fn drop(&mut self) {
-        if !self.came_up {
-            let failed = self.installed.state.become_(ComponentState::Failed, &self.installed.id);
-            debug_assert!(failed.is_ok(), "a component that is starting can fail");
         }
     }
 }
@@ -468,14 +341,16 @@ fn already_installed(id: &ComponentId) -> WasmError {
         .advising("choose another id")
 }
 
-fn defect(id: &ComponentId, failed: tokio::task::JoinError) -> WasmError {
-    WasmError::new(ErrorKind::Internal, "stop").with("component", id).because(failed)
-}
-
 /// Refuses limits that the engine would silently ignore.
 fn check_enforced(profile: &EngineProfile, limits: &ResourceLimits) -> Result<()> {
-    let mut needed =
-        vec![Limit::Memory, Limit::TableElements, Limit::Instances, Limit::Handles, Limit::Transfer, Limit::Reply];
+    let mut needed = vec![
+        Limit::Memory,
+        Limit::TableElements,
+        Limit::Instances,
+        Limit::Handles,
+        Limit::Transfer,
+        Limit::Reply,
+    ];
     if limits.fuel.is_some() {
         needed.push(Limit::Fuel);
     }
@@ -489,45 +364,4 @@ fn check_enforced(profile: &EngineProfile, limits: &ResourceLimits) -> Result<()
         None if !profile.deadlines => refuse("deadlines".to_owned()),
         None => Ok(()),
     }
-}
-
-/// The binary and its digest.
-async fn read(source: Source, max: ByteSize) -> Result<(Arc<[u8]>, ArtifactDigest)> {
-    let read = tokio::task::spawn_blocking(move || {
-        let wasm = match source {
-            Source::Bytes(wasm) => check_size(wasm.len() as u64, max).map(|()| wasm)?,
-            Source::File(path) => read_file(&path, max)?,
-        };
-        let digest = ArtifactDigest::from_bytes(Sha256::digest(&wasm).into());
-        Ok((wasm, digest))
-    });
-    read.await.map_err(|failed| WasmError::new(ErrorKind::Internal, "read component").because(failed))?
-}
-
-fn read_file(path: &Path, max: ByteSize) -> Result<Arc<[u8]>> {
-    use std::io::Read;
-    let fail = |cause: std::io::Error| {
-        WasmError::new(ErrorKind::Io, "read component")
-            .saying("the file cannot be read")
-            .with("path", path.display())
-            .advising("check the path and its permissions")
-            .because(cause)
-    };
-    let file = std::fs::File::open(path).map_err(fail)?;
-    check_size(file.metadata().map_err(fail)?.len(), max).map_err(|error| error.with("path", path.display()))?;
-    let mut wasm = Vec::new();
-    // The file may grow while it is read, or be a device that never ends.
-    file.take(max.as_u64().saturating_add(1)).read_to_end(&mut wasm).map_err(fail)?;
-    check_size(wasm.len() as u64, max).map_err(|error| error.with("path", path.display()))?;
-    Ok(wasm.into())
-}
-
-fn check_size(bytes: u64, max: ByteSize) -> Result<()> {
-    if bytes <= max.as_u64() {
-        return Ok(());
-    }
-    Err(WasmError::limited("load", Limit::ComponentSize)
-        .with("bytes", bytes)
-        .with("allowed", max)
-        .advising("raise `max-component-size` of the host if the component is meant to be that large"))
 }

@@ -2,13 +2,12 @@
 
 use std::borrow::Cow;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use airssys_wasm_core::capability::{Capability, CapabilitySet};
 use airssys_wasm_core::component::{
-    ArtifactDigest, ComponentConfig, ComponentId, ComponentState, InstallationSource, ResourceLimits, Version,
+    ArtifactDigest, ComponentConfig, ComponentId, InstallationSource, ResourceLimits, Version,
 };
-use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use airssys_wasm_core::runtime::ComponentHandle;
 use airssys_wasm_core::security::TrustLevel;
 
@@ -144,38 +143,4 @@ pub(crate) struct Installed {
     pub(crate) trust: TrustLevel,
     /// Whether it exports `replies`.
     pub(crate) takes_replies: bool,
-    pub(crate) state: State,
-}
-
-/// Where a component stands; it changes only along the legal transitions.
-#[derive(Debug)]
-pub(crate) struct State(Mutex<ComponentState>);
-
-impl State {
-    pub(crate) fn installed() -> Self {
-        Self(Mutex::new(ComponentState::Installed))
-    }
-
-    pub(crate) fn now(&self) -> ComponentState {
-        *self.lock()
-    }
-
-    /// Goes on to `next`.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Actor`] naming both states, when that is not a legal transition; nothing changes then.
-    pub(crate) fn become_(&self, next: ComponentState, component: &ComponentId) -> Result<()> {
-        let mut state = self.lock();
-        if state.can_become(next) {
-            *state = next;
-            return Ok(());
-        }
-        Err(WasmError::new(ErrorKind::Actor, "change state")
-            .saying(format!("{component} is {} and cannot become {next}", *state))
-            .blaming(airssys_wasm_core::error::Blame::Caller))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ComponentState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }

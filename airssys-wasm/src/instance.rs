@@ -71,7 +71,12 @@ impl InstanceContext {
             logging: self.clone(),
             messaging: self.clone(),
             storage: self.clone(),
-            extensions: self.shared.extensions.iter().map(|function| GatedFunction::new(function, self)).collect(),
+            extensions: self
+                .shared
+                .extensions
+                .iter()
+                .map(|function| GatedFunction::new(function, self))
+                .collect(),
         }
     }
 

@@ -24,6 +24,7 @@
 //! | `wasmtime` | yes | the Wasmtime engine |
 //! | `redb` | yes | the redb store: one crash-safe file |
 
+mod artifact;
 mod broadcast;
 mod cell;
 mod effects;
@@ -37,6 +38,8 @@ mod router;
 mod services;
 mod subscriptions;
 mod unit_of_work;
+mod waiting;
+mod worker;
 
 pub mod audit;
 pub mod gate;
@@ -49,6 +52,9 @@ pub use airssys_wasm_storage as storage;
 pub use airssys_wasm_wasmtime as wasmtime;
 
 pub use broadcast::BroadcastReport;
-pub use cell::{CellStatistics, StopReport};
-pub use host::{ComponentInfo, ComponentRef, ComponentStatus, Host, HostBuilder, RequestOptions, ShutdownReport};
+pub use cell::CellStatistics;
+pub use host::{
+    ComponentInfo, ComponentRef, ComponentStatus, Host, HostBuilder, RequestOptions, ShutdownReport,
+    StopReport,
+};
 pub use installation::{Installation, Source};

@@ -26,7 +26,14 @@ struct Queue<T> {
     /// Bytes queued and reserved.
     taken_bytes: usize,
     reader: Option<Waker>,
+    /// Whether the reader works on what it took last.
+    reader_busy: bool,
+    /// How many items were ever queued.
+    pushed: u64,
+    /// No more room is given; what was given is still used.
     closed: bool,
+    /// Nothing is queued any more.
+    sealed: bool,
 }
 
 impl<T> fmt::Debug for Queue<T> {
@@ -53,7 +60,16 @@ pub(crate) enum NoRoom {
 
 impl<T> Mailbox<T> {
     pub(crate) fn new(limits: &ResourceLimits) -> Self {
-        let queue = Queue { items: VecDeque::new(), taken_items: 0, taken_bytes: 0, reader: None, closed: false };
+        let queue = Queue {
+            items: VecDeque::new(),
+            taken_items: 0,
+            taken_bytes: 0,
+            reader: None,
+            reader_busy: false,
+            pushed: 0,
+            closed: false,
+            sealed: false,
+        };
         Self {
             queue: Mutex::new(queue),
             max_items: limits.mailbox_messages as usize,
@@ -78,27 +94,29 @@ impl<T> Mailbox<T> {
         if let Err(refused) = queue.take_room(bytes, self.max_items, self.max_bytes) {
             return Err((refused, item));
         }
-        queue.items.push_back((item, bytes));
-        let reader = queue.reader.take();
+        let reader = queue.push(item, bytes);
         drop(queue);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        wake(reader);
         Ok(())
     }
 
-    /// The next item; none when the mailbox is closed and empty.
+    /// The next item; none when the mailbox is closed, empty, and nobody has room in it, or when it is sealed.
     ///
     /// # Cancellation
     /// Dropping the future takes nothing.
     pub(crate) async fn pop(&self) -> Option<T> {
         poll_fn(|context| {
             let mut queue = self.lock();
+            if queue.sealed {
+                return Poll::Ready(None);
+            }
             if let Some((item, bytes)) = queue.items.pop_front() {
                 queue.give_back(bytes);
+                queue.reader_busy = true;
                 return Poll::Ready(Some(item));
             }
-            if queue.closed {
+            queue.reader_busy = false;
+            if queue.closed && queue.taken_items == 0 {
                 return Poll::Ready(None);
             }
             if !queue.reader.as_ref().is_some_and(|reader| reader.will_wake(context.waker())) {
@@ -109,15 +127,27 @@ impl<T> Mailbox<T> {
         .await
     }
 
-    /// Takes no more items, reservations included; what is queued stays.
+    /// Gives no more room. What is queued, and what has room, is still read.
     pub(crate) fn close(&self) {
         let mut queue = self.lock();
         queue.closed = true;
         let reader = queue.reader.take();
         drop(queue);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        wake(reader);
+    }
+
+    /// Takes nothing any more, reservations included, and is read no more; what is queued can be [drained](Self::drain).
+    pub(crate) fn seal(&self) {
+        let mut queue = self.lock();
+        (queue.closed, queue.sealed) = (true, true);
+        let reader = queue.reader.take();
+        drop(queue);
+        wake(reader);
+    }
+
+    /// Whether no more room is given.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
     }
 
     /// Takes everything that is queued.
@@ -131,6 +161,12 @@ impl<T> Mailbox<T> {
         items.into_iter().map(|(item, _)| item).collect()
     }
 
+    /// How many items were ever queued, if none is queued now and the reader waits for one.
+    pub(crate) fn idle_after(&self) -> Option<u64> {
+        let queue = self.lock();
+        (queue.items.is_empty() && !queue.reader_busy).then_some(queue.pushed)
+    }
+
     /// How many items are queued.
     pub(crate) fn len(&self) -> usize {
         self.lock().items.len()
@@ -138,6 +174,13 @@ impl<T> Mailbox<T> {
 }
 
 impl<T> Queue<T> {
+    /// Queues an item; the reader that is returned waits for it.
+    fn push(&mut self, item: T, bytes: usize) -> Option<Waker> {
+        self.items.push_back((item, bytes));
+        self.pushed += 1;
+        self.reader.take()
+    }
+
     fn take_room(&mut self, bytes: usize, max_items: usize, max_bytes: usize) -> Result<(), NoRoom> {
         if self.closed {
             return Err(NoRoom::Closed);
@@ -166,29 +209,53 @@ pub(crate) struct Reservation<T> {
 }
 
 impl<T> Reservation<T> {
-    /// Queues the item in its room. Gives it back when the mailbox was closed meanwhile.
+    /// Takes more room, for an item that turns out to be larger than was known.
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        let mailbox =
+            self.mailbox.as_ref().expect("a reservation has its mailbox until it is filled, by value");
+        let mut queue = mailbox.lock();
+        let max_bytes = mailbox.max_bytes;
+        if bytes > max_bytes.saturating_sub(self.bytes) {
+            return Err(NoRoom::TooLarge { bytes: self.bytes.saturating_add(bytes), max_bytes });
+        }
+        if bytes > max_bytes.saturating_sub(queue.taken_bytes) {
+            return Err(NoRoom::Full { max_items: mailbox.max_items, max_bytes });
+        }
+        queue.taken_bytes += bytes;
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    /// Queues the item in its room. Gives it back when the mailbox was sealed meanwhile.
     pub(crate) fn fill(mut self, item: T) -> Result<(), T> {
         let mailbox = self.mailbox.take().expect("a reservation is filled once, by value");
         let mut queue = mailbox.lock();
-        if queue.closed {
+        if queue.sealed {
             queue.give_back(self.bytes);
             return Err(item);
         }
-        queue.items.push_back((item, self.bytes));
-        let reader = queue.reader.take();
+        let reader = queue.push(item, self.bytes);
         drop(queue);
-        if let Some(reader) = reader {
-            reader.wake();
-        }
+        wake(reader);
         Ok(())
     }
 }
 
 impl<T> Drop for Reservation<T> {
     fn drop(&mut self) {
-        if let Some(mailbox) = self.mailbox.take() {
-            mailbox.lock().give_back(self.bytes);
-        }
+        let Some(mailbox) = self.mailbox.take() else { return };
+        let mut queue = mailbox.lock();
+        queue.give_back(self.bytes);
+        // A reader of a closed mailbox waits for the last reservation.
+        let reader = if queue.closed { queue.reader.take() } else { None };
+        drop(queue);
+        wake(reader);
+    }
+}
+
+fn wake(reader: Option<Waker>) {
+    if let Some(reader) = reader {
+        reader.wake();
     }
 }
 
@@ -272,14 +339,60 @@ mod tests {
         assert_eq!(mailbox.push(2, 0), Err((NoRoom::Closed, 2)));
     }
 
-    #[test]
-    fn closing_refuses_what_was_reserved_and_keeps_what_was_queued() {
+    #[tokio::test]
+    async fn a_mailbox_is_idle_when_its_reader_asks_for_more_than_there_is() {
+        let mailbox = mailbox(3, 10);
+        assert_eq!(mailbox.idle_after(), Some(0));
+        mailbox.push(1, 1).unwrap();
+        assert_eq!(mailbox.idle_after(), None);
+        mailbox.pop().await;
+        assert_eq!(mailbox.idle_after(), None, "the item is being worked on");
+        assert!(futures_util::FutureExt::now_or_never(mailbox.pop()).is_none());
+        assert_eq!(mailbox.idle_after(), Some(1));
+    }
+
+    #[tokio::test]
+    async fn a_closed_mailbox_ends_after_the_last_reservation() {
+        let mailbox = mailbox(3, 10);
+        mailbox.push(1, 1).unwrap();
+        let (used, dropped) = (mailbox.reserve(1).unwrap(), mailbox.reserve(1).unwrap());
+        mailbox.close();
+        assert!(mailbox.reserve(0).is_err());
+        let reader = tokio::spawn({
+            let mailbox = mailbox.clone();
+            async move { (mailbox.pop().await, mailbox.pop().await, mailbox.pop().await) }
+        });
+        tokio::task::yield_now().await;
+        used.fill(2).unwrap();
+        tokio::task::yield_now().await;
+        assert!(!reader.is_finished(), "somebody has room");
+        drop(dropped);
+        assert_eq!(reader.await.unwrap(), (Some(1), Some(2), None));
+    }
+
+    #[tokio::test]
+    async fn a_sealed_mailbox_takes_and_gives_nothing_and_can_be_drained() {
         let mailbox = mailbox(3, 10);
         mailbox.push(1, 1).unwrap();
         let reservation = mailbox.reserve(1).unwrap();
-        mailbox.close();
+        mailbox.seal();
+        assert_eq!(mailbox.pop().await, None);
         assert_eq!(reservation.fill(2), Err(2));
         assert_eq!(mailbox.drain(), [1]);
         assert_eq!(mailbox.len(), 0);
+    }
+
+    #[test]
+    fn a_reservation_grows_within_the_bound() {
+        let mailbox = mailbox(3, 10);
+        let mut reservation = mailbox.reserve(2).unwrap();
+        assert_eq!(reservation.grow(9), Err(NoRoom::TooLarge { bytes: 11, max_bytes: 10 }));
+        let other = mailbox.reserve(3).unwrap();
+        assert_eq!(reservation.grow(6), Err(NoRoom::Full { max_items: 3, max_bytes: 10 }));
+        drop(other);
+        reservation.grow(8).unwrap();
+        assert!(mailbox.reserve(1).is_err());
+        drop(reservation);
+        mailbox.reserve(10).unwrap();
     }
 }

@@ -87,10 +87,14 @@ impl Manifest {
     /// # Errors
     /// [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) with line and column, and what was expected there.
     pub fn parse(text: &str) -> Result<Self> {
-        let fail = |message: String| WasmError::new(ErrorKind::InvalidConfiguration, "read manifest").saying(message);
-        let manifest: Self = toml::from_str(text).map_err(|refused| fail(refused.to_string().trim_end().to_owned()))?;
+        let fail = |message: String| {
+            WasmError::new(ErrorKind::InvalidConfiguration, "read manifest").saying(message)
+        };
+        let manifest: Self =
+            toml::from_str(text).map_err(|refused| fail(refused.to_string().trim_end().to_owned()))?;
         if manifest.manifest_version != VERSION {
-            let message = format!("manifest-version is {}; this host reads {VERSION}", manifest.manifest_version);
+            let message =
+                format!("manifest-version is {}; this host reads {VERSION}", manifest.manifest_version);
             return Err(fail(message).advising("write `manifest-version = 1`, or use a newer host"));
         }
         Ok(manifest)
@@ -117,9 +121,10 @@ impl Manifest {
 
     /// The installation that it describes, with nothing granted.
     pub fn installation(&self) -> Installation {
-        let installation = Installation::new(self.package.id.clone(), Source::File(self.package.component.clone()))
-            .version(self.package.version.clone())
-            .config(self.config.clone());
+        let installation =
+            Installation::new(self.package.id.clone(), Source::File(self.package.component.clone()))
+                .version(self.package.version.clone())
+                .config(self.config.clone());
         match &self.limits {
             Some(limits) => installation.limits(limits.clone()),
             None => installation,

@@ -1,7 +1,7 @@
 //! Where message ids come from.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use airssys_wasm_core::messaging::MessageId;
 

@@ -41,10 +41,13 @@ impl Router {
         });
     }
 
-    pub(crate) fn remove(&self, id: &ComponentId) {
+    /// Removes this cell, and no other of the same name.
+    pub(crate) fn remove(&self, cell: &Arc<Cell>) {
         self.0.rcu(|cells| {
             let mut cells = HashMap::clone(cells);
-            cells.remove(id);
+            if cells.get(cell.id()).is_some_and(|known| Arc::ptr_eq(known, cell)) {
+                cells.remove(cell.id());
+            }
             cells
         });
     }

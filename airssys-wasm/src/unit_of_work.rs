@@ -14,6 +14,7 @@ use airssys_wasm_core::storage::{
 
 use crate::cell::Delivery;
 use crate::mailbox::Reservation;
+use crate::services::counted;
 
 /// The changes and messages of one handler.
 #[derive(Debug, Default)]
@@ -30,7 +31,9 @@ pub(crate) struct UnitOfWork {
     pub(crate) log_cut: bool,
     writes: Writes,
     outbox: Vec<Outgoing>,
-    outbox_bytes: usize,
+    /// Messages sent, those that have left already included.
+    sent_messages: usize,
+    sent_bytes: usize,
     subscriptions: Vec<(TopicPattern, Interest)>,
 }
 
@@ -72,7 +75,12 @@ pub(crate) struct OutboxFull;
 
 impl UnitOfWork {
     /// Starts anew, whatever the last handler left.
-    pub(crate) fn begin(&mut self, handling: Option<MessageId>, trace: Option<TraceContext>, deadline: Option<Instant>) {
+    pub(crate) fn begin(
+        &mut self,
+        handling: Option<MessageId>,
+        trace: Option<TraceContext>,
+        deadline: Option<Instant>,
+    ) {
         self.handling = handling;
         self.trace = trace;
         self.deadline = deadline;
@@ -83,7 +91,7 @@ impl UnitOfWork {
             self.outbox.clear();
             self.subscriptions.clear();
         }
-        self.outbox_bytes = 0;
+        (self.sent_messages, self.sent_bytes) = (0, 0);
     }
 
     /// Whether the handler changed and sent nothing.
@@ -93,7 +101,7 @@ impl UnitOfWork {
 
     /// Takes everything out. The quota makes the store check what was checked here, in the same commit.
     pub(crate) fn take(&mut self, namespace: &Namespace, quota: Quota) -> Result<Effects> {
-        self.outbox_bytes = 0;
+        (self.sent_messages, self.sent_bytes) = (0, 0);
         Ok(Effects {
             batch: self.writes.take(namespace, quota)?,
             outbox: std::mem::take(&mut self.outbox),
@@ -108,22 +116,33 @@ impl UnitOfWork {
 
     /// Whether a message of this size fits.
     pub(crate) fn check_outbox(&self, bytes: usize, limits: &ResourceLimits) -> Result<(), OutboxFull> {
-        let fits = self.outbox.len() < limits.outbox_messages as usize
-            && self.outbox_bytes.saturating_add(bytes) <= limits.outbox_bytes.as_usize();
+        let fits = self.sent_messages < limits.outbox_messages as usize
+            && self.sent_bytes.saturating_add(bytes) <= limits.outbox_bytes.as_usize();
         if fits { Ok(()) } else { Err(OutboxFull) }
     }
 
     /// Adds a message that [`check_outbox`](Self::check_outbox) found to fit.
     pub(crate) fn send(&mut self, outgoing: Outgoing, bytes: usize) {
-        self.outbox_bytes += bytes;
+        self.count_sent(bytes);
         self.outbox.push(outgoing);
+    }
+
+    /// Counts a message that leaves at once.
+    pub(crate) fn count_sent(&mut self, bytes: usize) {
+        self.sent_messages += 1;
+        self.sent_bytes += bytes;
     }
 
     /// Takes a request that has not left yet out of the outbox.
     pub(crate) fn withdraw_request(&mut self, id: MessageId) -> bool {
-        let before = self.outbox.len();
-        self.outbox.retain(|outgoing| !matches!(outgoing, Outgoing::Request { envelope, .. } if envelope.id == id));
-        self.outbox.len() < before
+        let is_it =
+            |outgoing: &Outgoing| matches!(outgoing, Outgoing::Request { envelope, .. } if envelope.id == id);
+        let Some(position) = self.outbox.iter().position(is_it) else { return false };
+        if let Outgoing::Request { envelope, .. } = self.outbox.remove(position) {
+            self.sent_messages -= 1;
+            self.sent_bytes -= counted(&envelope.body);
+        }
+        true
     }
 
     /// What this handler last said of a pattern.
@@ -205,7 +224,8 @@ impl Writes {
         quota: Quota,
     ) -> Result<(), WriteRefused> {
         let counted = |length: usize| (key.len() + length) as i64 + RECORD_OVERHEAD;
-        let (old, new) = (old_length.map_or(0, counted), value.as_ref().map_or(0, |value| counted(value.len())));
+        let (old, new) =
+            (old_length.map_or(0, counted), value.as_ref().map_or(0, |value| counted(value.len())));
         let added_bytes = self.added_bytes + new - old;
         let added_keys = self.added_keys + i64::from(value.is_some()) - i64::from(old_length.is_some());
         let grows = new > old;
@@ -243,7 +263,10 @@ impl Writes {
     }
 
     /// The writes to keys of `range`, in order.
-    pub(crate) fn range<'a>(&'a self, range: &KeyRange) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
+    pub(crate) fn range<'a>(
+        &'a self,
+        range: &KeyRange,
+    ) -> impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)> + use<'a> {
         let bounds = if range.is_empty() {
             None
         } else {
@@ -287,7 +310,12 @@ mod tests {
 
     const QUOTA: Quota = Quota { bytes: 100, keys: 2 };
 
-    fn write(writes: &mut Writes, key: &str, value: Option<&str>, old: Option<usize>) -> Result<(), WriteRefused> {
+    fn write(
+        writes: &mut Writes,
+        key: &str,
+        value: Option<&str>,
+        old: Option<usize>,
+    ) -> Result<(), WriteRefused> {
         writes.write(key.into(), value.map(Into::into), old, QUOTA)
     }
 

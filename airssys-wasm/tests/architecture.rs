@@ -11,16 +11,23 @@ fn root() -> PathBuf {
 }
 
 fn cargo(arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo runs");
+    let output =
+        Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().expect("cargo runs");
     assert!(output.status.success(), "cargo {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("cargo prints UTF-8")
 }
 
 /// The crates of the workspace and, of each, the crates of the workspace it depends on; dev-dependencies apart.
 fn arrows() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
-    let metadata: Value =
-        serde_json::from_str(&cargo(&["metadata", "--no-deps", "--format-version", "1", "--locked", "--offline"]))
-            .expect("cargo metadata prints JSON");
+    let metadata: Value = serde_json::from_str(&cargo(&[
+        "metadata",
+        "--no-deps",
+        "--format-version",
+        "1",
+        "--locked",
+        "--offline",
+    ]))
+    .expect("cargo metadata prints JSON");
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let packages = metadata["packages"].as_array().expect("packages are a list");
     let names: BTreeSet<_> = packages.iter().map(|package| text(&package["name"])).collect();
@@ -29,7 +36,11 @@ fn arrows() -> BTreeMap<String, (BTreeSet<String>, BTreeSet<String>)> {
         for dependency in package["dependencies"].as_array().expect("dependencies are a list") {
             let name = text(&dependency["name"]);
             if names.contains(&name) {
-                if dependency["kind"] == "dev" { dev.insert(name) } else { normal.insert(name) };
+                if dependency["kind"] == "dev" {
+                    dev.insert(name)
+                } else {
+                    normal.insert(name)
+                };
             }
         }
         (text(&package["name"]), (normal, dev))
@@ -68,11 +79,30 @@ fn the_arrows_between_crates_are_the_ones_drawn() {
 #[test]
 fn core_drags_in_nothing_but_proc_macros() {
     let tree = cargo(&[
-        "tree", "--locked", "--offline", "-e", "normal", "-p", "airssys-wasm-core", "--no-default-features", "--prefix", "none",
-        "--format", "{p}",
+        "tree",
+        "--locked",
+        "--offline",
+        "-e",
+        "normal",
+        "-p",
+        "airssys-wasm-core",
+        "--no-default-features",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
     ]);
     // What the two proc-macros are made of is built for the machine that compiles, and is no part of the product.
-    let allowed = ["airssys-wasm-core", "async-trait", "thiserror", "thiserror-impl", "proc-macro2", "quote", "syn", "unicode-ident"];
+    let allowed = [
+        "airssys-wasm-core",
+        "async-trait",
+        "thiserror",
+        "thiserror-impl",
+        "proc-macro2",
+        "quote",
+        "syn",
+        "unicode-ident",
+    ];
     for line in tree.lines().filter(|line| !line.is_empty()) {
         let name = line.split(' ').next().unwrap_or_default();
         assert!(allowed.contains(&name), "core has come to depend on {name}:\n{tree}");
@@ -81,9 +111,23 @@ fn core_drags_in_nothing_but_proc_macros() {
 
 #[test]
 fn the_default_build_compiles_no_foreign_language_store() {
-    let tree = cargo(&["tree", "--locked", "--offline", "-e", "normal,build", "--workspace", "--prefix", "none", "--format", "{p}"]);
+    let tree = cargo(&[
+        "tree",
+        "--locked",
+        "--offline",
+        "-e",
+        "normal,build",
+        "--workspace",
+        "--prefix",
+        "none",
+        "--format",
+        "{p}",
+    ]);
     for stranger in ["librocksdb-sys", "rocksdb", "bindgen", "cmake", "wasmer"] {
-        assert!(!tree.lines().any(|line| line.split(' ').next() == Some(stranger)), "{stranger} is in the default build");
+        assert!(
+            !tree.lines().any(|line| line.split(' ').next() == Some(stranger)),
+            "{stranger} is in the default build"
+        );
     }
 }
 
@@ -95,14 +139,26 @@ fn every_page_of_the_book_exists_and_every_page_is_in_the_book() {
         .split("](")
         .skip(1)
         .filter_map(|rest| rest.split(')').next())
-        .map(|link| pages.join(link).canonicalize().unwrap_or_else(|_| panic!("the summary links {link}, which is not there")))
+        .map(|link| {
+            pages
+                .join(link)
+                .canonicalize()
+                .unwrap_or_else(|_| panic!("the summary links {link}, which is not there"))
+        })
         .collect();
     let present = |folder: &Path| -> Vec<PathBuf> {
         let entries = std::fs::read_dir(folder).expect("the folder can be listed");
-        entries.map(|entry| entry.expect("the entry can be read").path()).filter(|path| path.extension().is_some_and(|end| end == "md")).collect()
+        entries
+            .map(|entry| entry.expect("the entry can be read").path())
+            .filter(|path| path.extension().is_some_and(|end| end == "md"))
+            .collect()
     };
     for page in present(&pages).into_iter().chain(present(&root().join("docs/adr"))) {
         let page = page.canonicalize().expect("the page exists");
-        assert!(page.ends_with("SUMMARY.md") || linked.contains(&page), "{} is in no summary", page.display());
+        assert!(
+            page.ends_with("SUMMARY.md") || linked.contains(&page),
+            "{} is in no summary",
+            page.display()
+        );
     }
 }

@@ -1,5 +1,7 @@
 //! Components answer the host and each other, through real WebAssembly.
 
+#![cfg(feature = "wasmtime")]
+
 mod support;
 
 use airssys_wasm::core::error::{Detail, ErrorKind, FailureCode, MessagingFault};
@@ -28,7 +30,8 @@ async fn a_component_is_given_its_configuration() {
 async fn a_component_asks_another_and_combines_the_answer() {
     let (host, _) = host().await;
     start(&host, guest(Guest::Greeter, "acme/greeter", &[])).await;
-    let relay = guest(Guest::Relay, "acme/relay", &["messaging:acme/greeter"]).config(config(&[("target", "acme/greeter")]));
+    let relay = guest(Guest::Relay, "acme/relay", &["messaging:acme/greeter"])
+        .config(config(&[("target", "acme/greeter")]));
     let relay = start(&host, relay).await;
     assert_eq!(ask(&host, &relay, "Ada").await.unwrap(), "acme/relay heard from acme/greeter: Hello, Ada!");
 }
@@ -37,10 +40,14 @@ async fn a_component_asks_another_and_combines_the_answer() {
 async fn what_another_component_refuses_is_handed_on_with_its_code() {
     let (host, _) = host().await;
     start(&host, guest(Guest::Greeter, "acme/greeter", &[])).await;
-    let relay = guest(Guest::Relay, "acme/relay", &["messaging:acme/greeter"]).config(config(&[("target", "acme/greeter")]));
+    let relay = guest(Guest::Relay, "acme/relay", &["messaging:acme/greeter"])
+        .config(config(&[("target", "acme/greeter")]));
     let relay = start(&host, relay).await;
     let error = ask(&host, &relay, "").await.unwrap_err();
-    assert_eq!((error.kind(), error.detail()), (ErrorKind::ExecutionFailed, Some(Detail::Failure(FailureCode::InvalidInput))));
+    assert_eq!(
+        (error.kind(), error.detail()),
+        (ErrorKind::ExecutionFailed, Some(Detail::Failure(FailureCode::InvalidInput)))
+    );
 }
 
 #[tokio::test]
@@ -102,7 +109,11 @@ async fn messages_to_nobody_say_so() {
 
     host.install(guest(Guest::Greeter, "acme/greeter", &[])).await.unwrap();
     let error = ask(&host, &id("acme/greeter"), "Ada").await.unwrap_err();
-    assert_eq!(error.detail(), Some(Detail::Messaging(MessagingFault::UnknownTarget)), "installed, but not started");
+    assert_eq!(
+        error.detail(),
+        Some(Detail::Messaging(MessagingFault::UnknownTarget)),
+        "installed, but not started"
+    );
 }
 
 #[tokio::test]
@@ -117,7 +128,10 @@ async fn a_sender_who_stops_waiting_does_not_end_the_handler() {
     assert_eq!(queued.detail(), Some(Detail::Messaging(MessagingFault::Timeout)));
     assert_eq!(ask(&host, &hostile, "ok").await.unwrap(), "ok");
     let statistics = host.status(&hostile).unwrap().statistics;
-    assert_eq!((statistics.handled, statistics.failed, statistics.expired, statistics.replaced), (1, 1, 1, 1));
+    assert_eq!(
+        (statistics.handled, statistics.failed, statistics.expired, statistics.replaced),
+        (1, 1, 1, 1)
+    );
 }
 
 #[test]

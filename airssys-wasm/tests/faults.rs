@@ -1,15 +1,19 @@
 //! Bad input and hostile guests: a clear error, and everybody else carries on.
 
+#![cfg(feature = "wasmtime")]
+
 mod support;
 
 use airssys_wasm::core::component::{ByteSize, ComponentState, ResourceLimits};
 use airssys_wasm::core::config::{HostConfig, RuntimeConfig};
 use airssys_wasm::core::error::{Blame, Detail, ErrorKind, Limit, LoadFault, TrapKind, WasmError};
+use airssys_wasm::core::security::{PermissionRequest, SecurityPolicy, Verdict};
 use airssys_wasm::{Host, Installation};
 use airssys_wasm_conformance::guests::Guest;
 use std::error::Error;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 use support::*;
 
@@ -17,7 +21,10 @@ async fn refuse(wasm: impl Into<Vec<u8>>) -> WasmError {
     let (host, _) = host().await;
     let error = host.install(Installation::new(id("acme/bad"), wasm.into())).await.unwrap_err();
     assert!(host.components_status().is_empty(), "what is refused is not installed");
-    assert!(error.context().any(|fact| fact == ("component", "acme/bad")), "{error} does not name the component");
+    assert!(
+        error.context().any(|fact| fact == ("component", "acme/bad")),
+        "{error} does not name the component"
+    );
     error
 }
 
@@ -112,7 +119,8 @@ async fn every_fault_of_a_guest_has_a_kind_and_a_detail() {
         deadline: Duration::from_millis(500),
         ..ResourceLimits::default()
     };
-    let hostile = guest(Guest::Hostile, "evil/guest", &["storage:evil/guest", "messaging:evil/guest"]).limits(limits);
+    let hostile =
+        guest(Guest::Hostile, "evil/guest", &["storage:evil/guest", "messaging:evil/guest"]).limits(limits);
     let hostile = start(&host, hostile).await;
     let trap = |kind| (ErrorKind::ComponentTrapped, Some(Detail::Trap(kind)));
     let limit = |kind| (ErrorKind::ResourceLimitExceeded, Some(Detail::Limit(kind)));
@@ -136,8 +144,6 @@ async fn every_fault_of_a_guest_has_a_kind_and_a_detail() {
     assert!(ask(&host, &hostile, "grow").await.is_ok(), "a guest that is refused memory can go on");
     let answer = ask(&host, &hostile, "self-request").await.unwrap();
     assert!(answer.starts_with("refused: cycle: "), "{answer}");
-    let answer = ask(&host, &hostile, "big-value 5000000").await;
-    assert!(matches!(&answer, Ok(text) if text.starts_with("refused: too-large")) || answer.is_err(), "{answer:?}");
 }
 
 #[tokio::test]
@@ -162,12 +168,16 @@ async fn a_component_that_does_not_come_up_tells_why_and_can_be_started_again() 
         ("fail", ErrorKind::ExecutionFailed),
     ] {
         let name = format!("evil/{attack}");
-        let hostile = guest(Guest::Hostile, &name, &[]).limits(limits.clone()).config(config(&[("init", attack)]));
+        let hostile =
+            guest(Guest::Hostile, &name, &[]).limits(limits.clone()).config(config(&[("init", attack)]));
         host.install(hostile).await.unwrap();
         for _ in 0..2 {
             let error = host.start(&id(&name)).await.unwrap_err();
             assert_eq!(fault(&error), LoadFault::Init, "{attack}");
-            let cause = error.source().and_then(|cause| cause.downcast_ref::<WasmError>()).expect("the cause is kept");
+            let cause = error
+                .source()
+                .and_then(|cause| cause.downcast_ref::<WasmError>())
+                .expect("the cause is kept");
             assert_eq!(cause.kind(), kind, "{attack}: {}", chain(&error));
             assert_eq!(host.status(&id(&name)).unwrap().state, ComponentState::Failed);
         }
@@ -179,7 +189,8 @@ async fn a_component_that_fails_in_shutdown_is_stopped_all_the_same() {
     let (host, _) = host().await;
     for (attack, kind) in [("panic", ErrorKind::ComponentTrapped), ("loop", ErrorKind::ExecutionTimeout)] {
         let name = format!("evil/{attack}");
-        let hostile = guest(Guest::Hostile, &name, &[]).limits(impatient()).config(config(&[("shutdown", attack)]));
+        let hostile =
+            guest(Guest::Hostile, &name, &[]).limits(impatient()).config(config(&[("shutdown", attack)]));
         let hostile = start(&host, hostile).await;
         let report = host.stop(&hostile, PATIENCE).await.unwrap();
         assert_eq!(report.error.map(|error| error.kind()), Some(kind), "{attack}");
@@ -189,16 +200,35 @@ async fn a_component_that_fails_in_shutdown_is_stopped_all_the_same() {
 }
 
 #[tokio::test]
-async fn an_instance_that_cannot_be_replaced_fails_each_message_and_no_other_component() {
+async fn a_component_that_declares_more_than_it_may_have_does_not_start() {
     let (host, _) = host().await;
     let neighbour = start(&host, guest(Guest::Greeter, "acme/greeter", &[])).await;
-    let runtime_limit = ResourceLimits { memory: ByteSize::kib(64), ..ResourceLimits::default() };
-    let starved = guest(Guest::Hostile, "evil/starved", &[]).limits(runtime_limit);
-    host.install(starved).await.unwrap();
+    let limits = ResourceLimits { memory: ByteSize::kib(64), ..ResourceLimits::default() };
+    host.install(guest(Guest::Hostile, "evil/starved", &[]).limits(limits)).await.unwrap();
     let error = host.start(&id("evil/starved")).await.unwrap_err();
     let cause = error.source().and_then(|cause| cause.downcast_ref::<WasmError>()).unwrap();
     assert_eq!(cause.detail(), Some(Detail::Limit(Limit::Memory)), "{}", chain(&error));
     assert_eq!(ask(&host, &neighbour, "Ada").await.unwrap(), "Hello, Ada!");
+}
+
+/// A defect of the embedder.
+#[derive(Debug)]
+struct Panics;
+
+impl SecurityPolicy for Panics {
+    fn decide(&self, _: &PermissionRequest<'_>) -> Option<Verdict> {
+        panic!("the policy is broken")
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_panics_ends_the_call_and_nothing_else() {
+    let (host, _) = build(Host::builder().policy(Arc::new(Panics))).await;
+    let counter = start(&host, guest(Guest::Counter, "acme/counter", &[])).await;
+    let error = ask(&host, &counter, "get").await.unwrap_err();
+    assert_eq!(error.detail(), Some(Detail::Trap(TrapKind::HostFault)), "{error:?}");
+    host.grant(&counter, &"storage:acme/counter".parse().unwrap()).unwrap();
+    assert_eq!(ask(&host, &counter, "increment").await.unwrap(), "1");
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! Nothing passes the gate unasked, unallowed or unrecorded.
 
+#![cfg(feature = "wasmtime")]
+
 mod support;
 
 use airssys_wasm::Host;
@@ -23,13 +25,19 @@ async fn storage_without_a_grant_is_denied_with_the_grant_that_would_allow_it() 
     assert!(error.message().contains("grant `storage:acme/counter` to acme/counter"), "{error}");
 
     let denial = &audit.denials()[0];
-    assert_eq!((denial.access.as_str(), denial.result), ("storage:acme/counter", PermissionResult::Denied(Rule::Default)));
+    assert_eq!(
+        (denial.access.as_str(), denial.result),
+        ("storage:acme/counter", PermissionResult::Denied(Rule::Default))
+    );
     assert_eq!(denial.instance.component(), &counter);
 
     host.grant(&counter, &"storage:acme/counter".parse().unwrap()).unwrap();
     assert_eq!(ask(&host, &counter, "increment").await.unwrap(), "1", "a grant takes effect at once");
     assert!(host.revoke(&counter, &"storage:acme/counter".parse().unwrap()).unwrap());
-    assert_eq!(ask(&host, &counter, "get").await.unwrap_err().detail(), Some(Detail::Failure(FailureCode::Denied)));
+    assert_eq!(
+        ask(&host, &counter, "get").await.unwrap_err().detail(),
+        Some(Detail::Failure(FailureCode::Denied))
+    );
 }
 
 #[tokio::test]
@@ -37,7 +45,10 @@ async fn a_grant_for_another_namespace_is_none_for_this_one() {
     let (host, _) = host().await;
     let grants = ["storage:acme/other", "storage:acme/counter2", "messaging:**"];
     let counter = start(&host, guest(Guest::Counter, "acme/counter", &grants)).await;
-    assert_eq!(ask(&host, &counter, "get").await.unwrap_err().detail(), Some(Detail::Failure(FailureCode::Denied)));
+    assert_eq!(
+        ask(&host, &counter, "get").await.unwrap_err().detail(),
+        Some(Detail::Failure(FailureCode::Denied))
+    );
 }
 
 #[tokio::test]
@@ -49,21 +60,26 @@ async fn every_decision_is_recorded_allowed_or_denied() {
     ask(&host, &counter, "get").await.unwrap();
     assert_eq!(audit.recorded(), before + 1, "reading the count is one host call");
     let last = audit.records().pop().unwrap();
-    assert_eq!((last.access.as_str(), last.result), ("storage:acme/counter", PermissionResult::Allowed(Rule::Grant)));
+    assert_eq!(
+        (last.access.as_str(), last.result),
+        ("storage:acme/counter", PermissionResult::Allowed(Rule::Grant))
+    );
 }
 
 #[tokio::test]
 async fn a_message_without_a_grant_does_not_leave() {
     let (host, audit) = host().await;
     let counter = counter(&host).await;
-    let relay = guest(Guest::Relay, "acme/relay", &["messaging:acme/greeter"]).config(config(&[("target", "acme/counter")]));
+    let relay = guest(Guest::Relay, "acme/relay", &["messaging:acme/greeter"])
+        .config(config(&[("target", "acme/counter")]));
     let relay = start(&host, relay).await;
     for command in ["increment", "send acme/counter increment", "ask-async acme/counter increment"] {
         let error = ask(&host, &relay, command).await.unwrap_err();
         assert_eq!(error.detail(), Some(Detail::Failure(FailureCode::Denied)), "{command}");
     }
     assert_eq!(ask(&host, &counter, "get").await.unwrap(), "0");
-    let denied = audit.denials().into_iter().filter(|record| record.access == "messaging:acme/counter").count();
+    let denied =
+        audit.denials().into_iter().filter(|record| record.access == "messaging:acme/counter").count();
     assert_eq!(denied, 3);
 }
 
@@ -120,7 +136,9 @@ impl HostFunction for Find {
     }
 
     async fn call(&self, caller: &ComponentId, arguments: Vec<Value>) -> Result<Option<Value>> {
-        let [Value::String(key)] = arguments.as_slice() else { panic!("arguments are checked before the call") };
+        let [Value::String(key)] = arguments.as_slice() else {
+            panic!("arguments are checked before the call")
+        };
         assert_ne!(key, "panic", "asked to");
         let text = Box::new(Value::String(format!("{key} for {caller}")));
         Ok(Some(Value::Result(if key == "none" { Err(Some(text)) } else { Ok(Some(text)) })))
@@ -147,7 +165,9 @@ impl HostFunction for Add {
     }
 
     async fn call(&self, _: &ComponentId, arguments: Vec<Value>) -> Result<Option<Value>> {
-        let [Value::S32(a), Value::S32(b)] = arguments.as_slice() else { panic!("arguments are checked before the call") };
+        let [Value::S32(a), Value::S32(b)] = arguments.as_slice() else {
+            panic!("arguments are checked before the call")
+        };
         Ok(Some(Value::S32(a + b)))
     }
 }
@@ -165,7 +185,11 @@ async fn an_embedders_function_is_called_behind_the_gate() {
     let values = start(&host, guest(Guest::Values, "acme/stranger", &["custom:acme:lookup/other"])).await;
     let error = ask(&host, &values, "find pearl").await.unwrap_err();
     assert!(error.message().contains("grant `custom:acme:lookup/find` to acme/stranger"), "{error}");
-    assert_eq!(ask(&host, &values, "add 40 2").await.unwrap(), "42", "the denial went to the guest as its error");
+    assert_eq!(
+        ask(&host, &values, "add 40 2").await.unwrap(),
+        "42",
+        "the denial went to the guest as its error"
+    );
 }
 
 #[tokio::test]
@@ -189,7 +213,8 @@ async fn a_function_that_panics_ends_the_instance_and_nothing_else() {
 
 #[tokio::test]
 async fn a_function_that_is_registered_twice_is_refused() {
-    let refused = Host::builder().engine(engine()).extension(Find::new(None)).extension(Find::new(None)).build().await;
+    let refused =
+        Host::builder().engine(engine()).extension(Find::new(None)).extension(Find::new(None)).build().await;
     let error = refused.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidConfiguration);
     assert!(error.to_string().contains("`airssys:fixtures/lookup@0.1.0#find` is registered twice"));

@@ -1,10 +1,12 @@
 //! Publish and subscribe, asynchronous requests, cycles.
 
+#![cfg(feature = "wasmtime")]
+
 mod support;
 
 use airssys_wasm::Host;
-use airssys_wasm::core::component::ComponentId;
-use airssys_wasm::core::error::{Detail, FailureCode};
+use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
+use airssys_wasm::core::error::{Detail, ErrorKind, FailureCode};
 use airssys_wasm_conformance::guests::Guest;
 use support::*;
 
@@ -93,16 +95,75 @@ async fn a_cancelled_request_is_never_answered() {
     ask(&host, &relay, "ask-async evil/slow loop").await.unwrap();
     assert_eq!(ask(&host, &relay, "cancel").await.unwrap(), "true");
     assert_eq!(ask(&host, &relay, "cancel").await.unwrap(), "false");
-    eventually("the slow one was ended", async || host.status(&id("evil/slow")).unwrap().statistics.failed == 1).await;
-    assert!(ask(&host, &relay, "last-reply").await.map_or(true, |reply| !reply.contains("error")));
+    eventually("the slow one was ended", async || {
+        host.status(&id("evil/slow")).unwrap().statistics.failed == 1
+    })
+    .await;
+    let last = ask(&host, &relay, "last-reply").await;
+    assert!(last.as_ref().map_or(true, |reply| !reply.contains("error")), "{last:?}");
 }
 
 #[tokio::test]
-async fn a_component_without_replies_cannot_ask_and_go_on() {
+async fn an_asynchronous_request_to_nobody_is_refused_at_once() {
     let (host, _) = host().await;
     let relay = relay(&host, "acme/relay", "acme/relay").await;
     let error = ask(&host, &relay, "ask-async acme/nobody hello").await.unwrap_err();
     assert_eq!(error.detail(), Some(Detail::Failure(FailureCode::NotFound)));
+}
+
+#[tokio::test]
+async fn who_has_answered_can_ask_in_return_at_once() {
+    let (host, _) = host().await;
+    let one = relay(&host, "acme/one", "acme/two").await;
+    // Two's mailbox holds one's request, and behind it a message that makes two ask one.
+    let two = relay(&host, "acme/two", "acme/greeter").await;
+    start(&host, guest(Guest::Greeter, "acme/greeter", &[])).await;
+    for _ in 0..50 {
+        let asked = host.request(&one, "Ada");
+        let in_return = async {
+            tokio::task::yield_now().await;
+            host.request(&two, "send acme/one last-reply").await
+        };
+        let (asked, in_return) = tokio::join!(asked, in_return);
+        asked.unwrap();
+        in_return.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_too_large_for_the_asker_is_a_refusal_and_ends_nobody() {
+    let (host, _) = host().await;
+    let talker = start(&host, guest(Guest::Hostile, "evil/talker", &[])).await;
+    let small = ResourceLimits {
+        transfer: ByteSize::kib(64),
+        mailbox_bytes: ByteSize::kib(64),
+        ..ResourceLimits::default()
+    };
+    let relay = guest(Guest::Relay, "acme/relay", &["messaging:**", "storage:acme/relay"]).limits(small);
+    let relay =
+        start(&host, relay.config(config(&[("target", "evil/talker"), ("timeout-ms", "20000")]))).await;
+    let error = ask(&host, &relay, "giant-reply 100000").await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ExecutionFailed, "{}", chain(&error));
+    ask(&host, &relay, "ask-async evil/talker giant-reply 100000").await.unwrap();
+    eventually("the refusal arrived", async || {
+        ask(&host, &relay, "last-reply").await.is_ok_and(|reply| reply.starts_with("error: too-large"))
+    })
+    .await;
+    let replaced = |id| host.status(id).unwrap().statistics.replaced;
+    assert_eq!((replaced(&relay), replaced(&talker)), (0, 0));
+}
+
+#[tokio::test]
+async fn subscriptions_are_bounded() {
+    let (host, _) = host().await;
+    let relay = relay(&host, "acme/relay", "acme/relay").await;
+    for number in 0..1_000 {
+        ask(&host, &relay, &format!("subscribe news.n{number}")).await.unwrap();
+    }
+    let error = ask(&host, &relay, "subscribe news.more").await.unwrap_err();
+    assert_eq!(error.detail(), Some(Detail::Failure(FailureCode::InvalidInput)), "{error}");
+    assert_eq!(ask(&host, &relay, "unsubscribe news.n7").await.unwrap(), "true");
+    ask(&host, &relay, "subscribe news.more").await.unwrap();
 }
 
 #[tokio::test]

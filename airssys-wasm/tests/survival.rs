@@ -1,6 +1,6 @@
 //! What is committed is there after the host was killed.
 
-#![cfg(feature = "redb")]
+#![cfg(all(feature = "wasmtime", feature = "redb"))]
 
 mod support;
 
@@ -19,8 +19,11 @@ use support::*;
 const STORE: &str = "AIRSSYS_WASM_TEST_STORE";
 
 fn config(path: &Path) -> HostConfig {
-    let storage =
-        StorageConfig::Redb { path: path.to_owned(), cache: ByteSize::mib(4), durability: Durability::Immediate };
+    let storage = StorageConfig::Redb {
+        path: path.to_owned(),
+        cache: ByteSize::mib(4),
+        durability: Durability::Immediate,
+    };
     HostConfig { storage, ..HostConfig::default() }
 }
 
@@ -53,9 +56,13 @@ async fn a_killed_host_loses_nothing_that_was_answered() {
             .spawn()
             .unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        let mut counts = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("count ")?.parse::<u64>().ok());
+        let mut counts =
+            lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("count ")?.parse::<u64>().ok());
         let first = counts.next().expect("the host came up and counted");
-        assert!(first == last + 1 || first == last + 2, "round {round}: {last} was answered, then came {first}");
+        assert!(
+            first == last + 1 || first == last + 2,
+            "round {round}: {last} was answered, then came {first}"
+        );
         // One count may be committed and not yet answered when the kill comes.
         last = counts.by_ref().take(3 + 7 * round).last().unwrap_or(first);
         child.kill().unwrap();
@@ -75,6 +82,20 @@ async fn a_store_that_cannot_be_opened_is_named_and_the_host_is_not_made() {
     let error = Host::builder().engine(engine()).config(config(&missing)).build().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Storage, "{error:?}");
     assert!(error.to_string().contains("state.redb") && error.next_step().is_some(), "{error:?}");
+}
+
+/// A folder of the system in which nobody, not even its administrator, makes files.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_store_that_cannot_be_written_is_named() {
+    let error = Host::builder()
+        .engine(engine())
+        .config(config(Path::new("/proc/state.redb")))
+        .build()
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Storage, "{error:?}");
+    assert!(error.to_string().contains("/proc/state.redb") && error.next_step().is_some(), "{error:?}");
 }
 
 #[tokio::test]

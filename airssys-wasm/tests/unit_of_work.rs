@@ -1,12 +1,14 @@
 //! A handler's writes and messages take effect together, or not at all.
 
+#![cfg(feature = "wasmtime")]
+
 mod support;
 
+use airssys_wasm::Host;
 use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
 use airssys_wasm::core::error::{Detail, ErrorKind, TrapKind};
 use airssys_wasm::core::storage::{Key, Namespace, StorageBackend};
 use airssys_wasm::storage::MemoryStore;
-use airssys_wasm::Host;
 use airssys_wasm_conformance::guests::Guest;
 use std::sync::Arc;
 use support::*;
@@ -41,7 +43,10 @@ async fn writes_vanish_when_the_handler_traps_and_the_mailbox_lives_on() {
     let next = host.request(&counter, "increment");
     let (trap, next) = tokio::join!(trap, next);
     let trap = trap.unwrap_err();
-    assert_eq!((trap.kind(), trap.detail()), (ErrorKind::ComponentTrapped, Some(Detail::Trap(TrapKind::Unreachable))));
+    assert_eq!(
+        (trap.kind(), trap.detail()),
+        (ErrorKind::ComponentTrapped, Some(Detail::Trap(TrapKind::Unreachable)))
+    );
     assert_eq!(next.unwrap().payload, b"8", "the queued message was handled by a fresh instance");
     assert_eq!(host.status(&counter).unwrap().statistics.replaced, 1);
 }
@@ -108,7 +113,17 @@ async fn a_full_mailbox_is_answered_at_the_moment_of_sending() {
     let flood = start(&host, guest(Guest::Hostile, "evil/flood", &["messaging:acme/logger"])).await;
     let answer = ask(&host, &flood, "send-flood acme/logger 10 1").await.unwrap();
     assert!(answer.starts_with("3 sent; refused: queue-full: "), "{answer}");
-    eventually("the three were handled", async || host.status(&logger).unwrap().statistics.handled == 3).await;
+    eventually("the three were handled", async || host.status(&logger).unwrap().statistics.handled == 3)
+        .await;
+}
+
+#[tokio::test]
+async fn a_value_beyond_what_a_store_takes_is_refused_to_the_guest() {
+    let (host, _) = host().await;
+    let hostile = start(&host, guest(Guest::Hostile, "evil/big", &["storage:evil/big"])).await;
+    assert_eq!(ask(&host, &hostile, "big-value 4194304").await.unwrap(), "stored");
+    let answer = ask(&host, &hostile, "big-value 4194305").await.unwrap();
+    assert!(answer.starts_with("refused: too-large: "), "{answer}");
 }
 
 #[tokio::test]

@@ -9,8 +9,8 @@ use airssys_wasm_core::runtime::{Failure, MessagingRefusal, ServiceResult, parse
 use super::world::messaging::{Body, Host, MessageId, MessagingError};
 use super::world::types::{Failure as NowFailure, FailureCode};
 use super::{ask, wait_for};
-use crate::bindings::replies::airssys::core::messaging::MessagingError as LaterError;
-use crate::bindings::replies::airssys::core::types::{
+use crate::bindings::optional::airssys::core::messaging::MessagingError as LaterError;
+use crate::bindings::optional::airssys::core::types::{
     Body as LaterBody, Failure as LaterFailure, FailureCode as LaterCode,
 };
 use crate::instance::State;
@@ -52,7 +52,9 @@ impl Host for State {
     }
 
     fn publish(&mut self, topic: String, body: Body) -> Answer<MessageId> {
-        self.post("messaging.publish", &topic, body, |state, body| state.services.messaging.publish(&topic, body))
+        self.post("messaging.publish", &topic, body, |state, body| {
+            state.services.messaging.publish(&topic, body)
+        })
     }
 
     fn subscribe(&mut self, pattern: String) -> Answer<()> {
@@ -81,7 +83,9 @@ impl State {
         service: impl FnOnce(&Self, CoreBody) -> ServiceResult<CoreId, MessagingRefusal>,
     ) -> Answer<MessageId> {
         self.check_transfer(function, to.len() + size(&body))?;
-        let answer = ask(function, || accept(body).map_or_else(|refusal| Ok(Err(refusal)), |body| service(self, body)))?;
+        let answer = ask(function, || {
+            accept(body).map_or_else(|refusal| Ok(Err(refusal)), |body| service(self, body))
+        })?;
         Ok(answer.map(MessageId::from).map_err(MessagingError::from))
     }
 }

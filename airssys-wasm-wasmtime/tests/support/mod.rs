@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses its own part")]
 #![allow(missing_docs, unreachable_pub, reason = "for tests")]
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "for tests")]
 
 use std::collections::BTreeMap;
 use std::future::pending;
@@ -13,9 +14,9 @@ use airssys_wasm_core::component::{ComponentId, ComponentInput, ComponentOutput,
 use airssys_wasm_core::error::{Detail, ErrorKind, Limit, Result, TrapKind, WasmError};
 use airssys_wasm_core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
 use airssys_wasm_core::runtime::{
-    CallBudget, Comparison, Component, ComponentHandle, Entry, HostFunction, HostServices, Listing, LoadOptions,
-    LogLevel, LoggingService, MessagingRefusal, MessagingService, RuntimeEngine, ServiceResult, StorageRefusal,
-    StorageService, StorageUsage, Value,
+    CallBudget, Comparison, Component, ComponentHandle, Entry, HostFunction, HostServices, Listing,
+    LoadOptions, LogLevel, LoggingService, MessagingRefusal, MessagingService, RuntimeEngine, ServiceResult,
+    StorageRefusal, StorageService, StorageUsage, Value,
 };
 use airssys_wasm_wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
 use async_trait::async_trait;
@@ -84,7 +85,10 @@ impl Services {
         self.host_with([])
     }
 
-    pub fn host_with(self: &Arc<Self>, extensions: impl IntoIterator<Item = Arc<dyn HostFunction>>) -> HostServices {
+    pub fn host_with(
+        self: &Arc<Self>,
+        extensions: impl IntoIterator<Item = Arc<dyn HostFunction>>,
+    ) -> HostServices {
         HostServices {
             logging: Arc::clone(self) as _,
             messaging: Arc::clone(self) as _,
@@ -130,7 +134,12 @@ impl MessagingService for Services {
         Ok(Ok(self.answer.lock().unwrap().clone()))
     }
 
-    fn request_async(&self, target: &str, body: Body, _: Duration) -> ServiceResult<MessageId, MessagingRefusal> {
+    fn request_async(
+        &self,
+        target: &str,
+        body: Body,
+        _: Duration,
+    ) -> ServiceResult<MessageId, MessagingRefusal> {
         self.post(target, body)
     }
 
@@ -178,7 +187,12 @@ impl StorageService for Services {
         Ok(Ok(self.stored.lock().unwrap().contains_key(key)))
     }
 
-    async fn list(&self, prefix: &[u8], _: Option<&[u8]>, limit: u32) -> ServiceResult<Listing, StorageRefusal> {
+    async fn list(
+        &self,
+        prefix: &[u8],
+        _: Option<&[u8]>,
+        limit: u32,
+    ) -> ServiceResult<Listing, StorageRefusal> {
         let stored = self.stored.lock().unwrap();
         let entries = stored
             .iter()
@@ -287,7 +301,8 @@ pub async fn execute(instance: &mut dyn Component, payload: impl Into<Vec<u8>>) 
 }
 
 pub async fn ask(instance: &mut dyn Component, payload: &str) -> String {
-    let reply = execute(instance, payload).await.unwrap_or_else(|error| panic!("{payload}: {}", explain(&error)));
+    let reply =
+        execute(instance, payload).await.unwrap_or_else(|error| panic!("{payload}: {}", explain(&error)));
     reply.body.text().unwrap().to_owned()
 }
 

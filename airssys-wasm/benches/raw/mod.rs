@@ -103,7 +103,11 @@ impl logging::Host for State {
 }
 
 impl messaging::Host for State {
-    fn send(&mut self, _: String, _: types::BodyResult) -> Result<types::MessageId, messaging::MessagingErrorResult> {
+    fn send(
+        &mut self,
+        _: String,
+        _: types::BodyResult,
+    ) -> Result<types::MessageId, messaging::MessagingError> {
         unused()
     }
 
@@ -112,9 +116,9 @@ impl messaging::Host for State {
         target: String,
         body: types::BodyResult,
         _: u32,
-    ) -> Result<types::BodyResult, messaging::MessagingErrorResult> {
+    ) -> Result<types::BodyResult, messaging::MessagingError> {
         let Some(peer) = self.peers.get(&target) else {
-            return Err(messaging::MessagingErrorResult::NotFound(target));
+            return Err(messaging::MessagingError::NotFound(target));
         };
         let payload = ask(peer, body.payload).await;
         Ok(types::BodyResult { content_type: None, payload })
@@ -125,7 +129,7 @@ impl messaging::Host for State {
         _: String,
         _: types::BodyResult,
         _: u32,
-    ) -> Result<types::MessageId, messaging::MessagingErrorResult> {
+    ) -> Result<types::MessageId, messaging::MessagingError> {
         unused()
     }
 
@@ -137,15 +141,15 @@ impl messaging::Host for State {
         &mut self,
         _: String,
         _: types::BodyResult,
-    ) -> Result<types::MessageId, messaging::MessagingErrorResult> {
+    ) -> Result<types::MessageId, messaging::MessagingError> {
         unused()
     }
 
-    fn subscribe(&mut self, _: String) -> Result<(), messaging::MessagingErrorResult> {
+    fn subscribe(&mut self, _: String) -> Result<(), messaging::MessagingError> {
         unused()
     }
 
-    fn unsubscribe(&mut self, _: String) -> Result<bool, messaging::MessagingErrorResult> {
+    fn unsubscribe(&mut self, _: String) -> Result<bool, messaging::MessagingError> {
         unused()
     }
 
@@ -154,8 +158,8 @@ impl messaging::Host for State {
     }
 }
 
-fn unused<T>() -> Result<T, messaging::MessagingErrorResult> {
-    Err(messaging::MessagingErrorResult::Unavailable("the benches do not use it".to_owned()))
+fn unused<T>() -> Result<T, messaging::MessagingError> {
+    Err(messaging::MessagingError::Unavailable("the benches do not use it".to_owned()))
 }
 
 impl storage::Host for State {
@@ -176,7 +180,12 @@ impl storage::Host for State {
         Ok(self.values.contains_key(&key))
     }
 
-    async fn list(&mut self, _: Vec<u8>, _: Option<Vec<u8>>, _: u32) -> Result<storage::Page, storage::StorageError> {
+    async fn list(
+        &mut self,
+        _: Vec<u8>,
+        _: Option<Vec<u8>>,
+        _: u32,
+    ) -> Result<storage::Page, storage::StorageError> {
         Ok(storage::Page { entries: Vec::new(), cursor: None })
     }
 
@@ -235,13 +244,21 @@ impl Instance {
     }
 
     /// Calls `execute`, and returns the payload of the reply.
-    pub(crate) async fn execute(&mut self, content_type: Option<&str>, payload: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    pub(crate) async fn execute(
+        &mut self,
+        content_type: Option<&str>,
+        payload: &[u8],
+    ) -> wasmtime::Result<Vec<u8>> {
         self.store.set_epoch_deadline(1);
         self.call(content_type, payload).await
     }
 
     /// As [`execute`](Self::execute), under the epoch deadline that is set already.
-    pub(crate) async fn call(&mut self, content_type: Option<&str>, payload: &[u8]) -> wasmtime::Result<Vec<u8>> {
+    pub(crate) async fn call(
+        &mut self,
+        content_type: Option<&str>,
+        payload: &[u8],
+    ) -> wasmtime::Result<Vec<u8>> {
         let message = component::Message {
             id: types::MessageId { high: 0, low: 0 },
             sender: types::Sender::Host,

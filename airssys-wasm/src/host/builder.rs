@@ -1,7 +1,7 @@
 //! How a host is put together.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -97,8 +97,13 @@ impl HostBuilder {
     /// [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) when there is no engine, when two functions of the
     /// embedder have the same name, or outside of a tokio runtime with timers; those of the store when it cannot be opened.
     pub async fn build(self) -> Result<Host> {
-        if tokio::runtime::Handle::try_current().is_err() {
-            return Err(invalid("a host needs a tokio runtime", "build it inside of one, with timers enabled"));
+        // Without timers, making one panics: there is no other way to ask.
+        let has_timers = || std::panic::catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok();
+        if tokio::runtime::Handle::try_current().is_err() || !has_timers() {
+            return Err(invalid(
+                "a host needs a tokio runtime",
+                "build it inside of one, with timers enabled",
+            ));
         }
         self.check_extensions()?;
         let engine = match self.engine {
@@ -136,6 +141,7 @@ impl HostBuilder {
             live_instances: Arc::new(AtomicU32::new(0)),
             next_instance: AtomicU64::new(1),
             request_timeout: self.request_timeout.unwrap_or(REQUEST_TIMEOUT),
+            closing: AtomicBool::new(false),
         };
         Ok(Host(Arc::new(Inner { shared: Arc::new(shared), components: Mutex::new(HashMap::new()) })))
     }
@@ -149,7 +155,10 @@ impl HostBuilder {
             };
             if self.extensions[..position].iter().any(same) {
                 let name = format!("{}#{}", definition.interface, definition.function.name);
-                return Err(invalid(format!("the function `{name}` is registered twice"), "register it once"));
+                return Err(invalid(
+                    format!("the function `{name}` is registered twice"),
+                    "register it once",
+                ));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use airssys_wasm_core::messaging::{Body, Envelope, MessageId, MessageType, Sende
 use tokio::sync::oneshot;
 
 use super::Shared;
-use crate::cell::Cell;
+use crate::cell::{Cell, Reply};
 
 /// A running component. It stays valid after the component has stopped; sending then fails.
 #[derive(Clone, Debug)]
@@ -42,6 +42,7 @@ impl ComponentRef {
     /// # Errors
     /// As [`Host::send`](super::Host::send).
     pub fn send(&self, body: impl Into<Body>) -> Result<MessageId> {
+        self.shared.check_open("send")?;
         let envelope = self.envelope(MessageType::OneWay, body.into(), None, None);
         let id = envelope.id;
         self.cell.deliver(envelope, None)?;
@@ -67,11 +68,12 @@ impl ComponentRef {
     /// # Errors
     /// As [`request`](Self::request).
     pub async fn request_with(&self, body: impl Into<Body>, options: RequestOptions) -> Result<Body> {
+        self.shared.check_open("request")?;
         let timeout = options.timeout.unwrap_or(self.shared.request_timeout);
         let deadline = Instant::now().checked_add(timeout);
         let envelope = self.envelope(MessageType::Request, body.into(), deadline, options.trace);
         let (reply, answer) = oneshot::channel();
-        self.cell.deliver(envelope, Some(reply))?;
+        self.cell.deliver(envelope, Some(Reply::new(reply, None)))?;
         let failed = |fault| WasmError::messaging("request", fault).with("component", self.id());
         let answered = match deadline {
             Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)

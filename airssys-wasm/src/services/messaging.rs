@@ -16,13 +16,12 @@ use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::cell::{Cell, Delivery};
+use crate::cell::{Cell, Delivery, Reply};
 use crate::instance::InstanceContext;
 use crate::mailbox::{NoRoom, Reservation};
+use crate::subscriptions::MAX_SUBSCRIPTIONS;
 use crate::unit_of_work::{Interest, Outgoing};
-
-/// The most subscriptions that one handler changes.
-const MAX_INTERESTS: usize = 1_000;
+use crate::waiting::Waiting;
 
 /// What one item counts against a mailbox beside its bytes: nothing is free to queue.
 pub(crate) const MESSAGE_OVERHEAD: usize = 64;
@@ -73,16 +72,19 @@ impl InstanceContext {
         let invalid = |reason: String| Err(MessagingRefusal::InvalidAddress(reason));
         match text.parse::<TopicPattern>() {
             Ok(pattern) if !text.contains('/') => Ok(pattern),
-            Ok(_) => invalid(format!("`{text}` names components; a subscription is to topics, such as `orders.*`")),
+            Ok(_) => {
+                invalid(format!("`{text}` names components; a subscription is to topics, such as `orders.*`"))
+            }
             Err(refused) => invalid(refused.to_string()),
         }
     }
 
+    /// What the component has subscribed to and what this handler adds stay within the bound together.
     fn check_interests(&self) -> Refusable<()> {
-        if self.unit().interests() < MAX_INTERESTS {
+        if self.unit().interests() + self.shared.subscriptions.count(self.id()) < MAX_SUBSCRIPTIONS {
             return Ok(());
         }
-        Err(MessagingRefusal::TooLarge(format!("one message may change {MAX_INTERESTS} subscriptions")))
+        Err(MessagingRefusal::TooLarge(format!("a component may have {MAX_SUBSCRIPTIONS} subscriptions")))
     }
 }
 
@@ -99,24 +101,34 @@ impl MessagingService for InstanceContext {
         Ok(Ok(id))
     }
 
-    async fn request(&self, target: &str, body: Body, timeout: Duration) -> ServiceResult<Body, MessagingRefusal> {
+    async fn request(
+        &self,
+        target: &str,
+        body: Body,
+        timeout: Duration,
+    ) -> ServiceResult<Body, MessagingRefusal> {
         self.count_host_call()?;
         let receiver = granted!(self.receiver(target));
         let deadline = Instant::now().checked_add(timeout);
         let deadline = [deadline, self.unit().deadline].into_iter().flatten().min();
-        let _waiting = granted!(self.cell.wait_for(&receiver).map_err(|cycle| MessagingRefusal::Cycle(cycle.to_string())));
+        granted!(self.check_outbox(&body));
+        let waiting = Waiting::begin(&self.cell, &receiver);
+        let waiting = granted!(waiting.map_err(|cycle| MessagingRefusal::Cycle(cycle.to_string())));
         let mut envelope = self.envelope(MessageType::Request, body);
         envelope.deadline = deadline;
         let (reply, answer) = oneshot::channel();
         let bytes = counted(&envelope.body);
-        let delivery = Delivery::Message { envelope, reply: Some(reply) };
+        let delivery = Delivery::Message { envelope, reply: Some(Reply::new(reply, Some(waiting.clone()))) };
         granted!(
             receiver
                 .mailbox()
                 .push(delivery, bytes)
                 .map_err(|(no_room, _)| no_room_refusal(receiver.id(), no_room))
         );
-        Ok(wait_for_answer(receiver.id(), answer, deadline).await)
+        self.unit().count_sent(bytes);
+        let answer = wait_for_answer(receiver.id(), answer, deadline).await;
+        waiting.end();
+        Ok(answer.and_then(|body| self.cell.check_answer(receiver.id(), body)))
     }
 
     fn request_async(
@@ -180,8 +192,12 @@ impl MessagingService for InstanceContext {
     fn unsubscribe(&self, pattern: &str) -> ServiceResult<bool, MessagingRefusal> {
         self.count_host_call()?;
         let pattern = granted!(self.pattern(pattern));
-        granted!(self.check_interests());
         let mut unit = self.unit();
+        if unit.interests() >= MAX_SUBSCRIPTIONS {
+            return Ok(Err(MessagingRefusal::TooLarge(format!(
+                "one message may change {MAX_SUBSCRIPTIONS} subscriptions"
+            ))));
+        }
         let had = match unit.interest(&pattern) {
             Some(interest) => interest == Interest::Subscribe,
             None => self.shared.subscriptions.has(self.id(), &pattern),
@@ -193,6 +209,20 @@ impl MessagingService for InstanceContext {
     fn self_id(&self) -> Result<&ComponentId> {
         self.count_host_call()?;
         Ok(self.id())
+    }
+}
+
+impl Cell {
+    /// Refuses an answer that is larger than this component takes: the one who answered is to blame, and it goes on.
+    fn check_answer(&self, from: &ComponentId, body: Body) -> Refusable<Body> {
+        let limit = self.limits().transfer;
+        if body.size() as u64 <= limit.as_u64() {
+            return Ok(body);
+        }
+        Err(MessagingRefusal::TooLarge(format!(
+            "the answer of {from} has {} bytes; {limit} are allowed",
+            body.size()
+        )))
     }
 }
 
@@ -267,6 +297,11 @@ impl PendingRequests {
         waiting.inspect(AbortHandle::abort).is_some()
     }
 
+    /// Whether no answer is waited for.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
     /// Gives up on every request.
     pub(crate) fn cancel_all(&self) {
         for (_, waiting) in self.lock().drain() {
@@ -281,14 +316,21 @@ impl PendingRequests {
         receiver: ComponentId,
         request: MessageId,
         answer: oneshot::Receiver<Result<Body>>,
-        room: Reservation<Delivery>,
+        mut room: Reservation<Delivery>,
         deadline: Option<Instant>,
     ) {
         let cell = asker.clone();
+        if cell.mailbox().is_closed() {
+            return;
+        }
         // The task cannot come to look for its entry before the entry is there: the lock is held until then.
         let mut pending = asker.pending().lock();
         let waiting = tokio::spawn(async move {
-            let outcome = wait_for_answer(&receiver, answer, deadline).await;
+            let answered = wait_for_answer(&receiver, answer, deadline).await;
+            // The room that was kept is that of the smallest answer.
+            let outcome = answered.and_then(|body| cell.check_answer(&receiver, body)).and_then(|body| {
+                room.grow(body.size()).map_err(|no_room| no_room_refusal(cell.id(), no_room)).map(|()| body)
+            });
             let wanted = cell.pending().lock().remove(&request).is_some();
             if wanted && room.fill(Delivery::Reply { request, outcome }).is_err() {
                 tracing::debug!(component = %cell.id(), %request, "an answer came after the component had stopped");

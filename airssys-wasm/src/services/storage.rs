@@ -127,7 +127,12 @@ impl StorageService for InstanceContext {
         Ok(self.current(key).await.map(|current| current.value().is_some()))
     }
 
-    async fn list(&self, prefix: &[u8], cursor: Option<&[u8]>, limit: u32) -> ServiceResult<Listing, StorageRefusal> {
+    async fn list(
+        &self,
+        prefix: &[u8],
+        cursor: Option<&[u8]>,
+        limit: u32,
+    ) -> ServiceResult<Listing, StorageRefusal> {
         granted!(self.enter_storage()?);
         let cursors = Cursors { namespace: self.namespace.as_bytes(), prefix };
         let mut range = KeyRange::prefix(prefix);
@@ -159,7 +164,8 @@ impl StorageService for InstanceContext {
         }
         granted!(self.write(key.clone(), Some(value), &current).await);
         if let Current::Stored(record) = current {
-            let precondition = record.map_or(Precondition::Absent, |record| Precondition::Version(record.version));
+            let precondition =
+                record.map_or(Precondition::Absent, |record| Precondition::Version(record.version));
             self.unit().writes().require(&key, precondition);
         }
         Ok(Ok(true))
@@ -172,7 +178,12 @@ impl StorageService for InstanceContext {
         unit.writes().set_stored(stored);
         let usage = unit.writes().usage();
         let quota = self.quota();
-        Ok(Ok(StorageUsage { bytes: usage.bytes, keys: usage.keys, max_bytes: quota.bytes, max_keys: quota.keys }))
+        Ok(Ok(StorageUsage {
+            bytes: usage.bytes,
+            keys: usage.keys,
+            max_bytes: quota.bytes,
+            max_keys: quota.keys,
+        }))
     }
 }
 
@@ -182,7 +193,8 @@ impl InstanceContext {
         let mut entries = Vec::new();
         let mut bytes = 0;
         loop {
-            let page = self.shared.store.scan(&self.namespace, range.clone(), limit).await.map_err(refused)?;
+            let page =
+                self.shared.store.scan(&self.namespace, range.clone(), limit).await.map_err(refused)?;
             let end = page.records.last().filter(|_| page.more).map(|(key, _)| key.clone());
             let mut stored = page.records.into_iter().peekable();
             let written: Vec<_> = {
@@ -209,7 +221,9 @@ impl InstanceContext {
                     stored.next().map(|(key, record)| Entry { key: key.into_bytes(), value: record.value })
                 } else {
                     let own = written.next();
-                    stored.next_if(|(key, _)| own.as_ref().is_some_and(|(own, _)| key.as_bytes() == own.as_slice()));
+                    stored.next_if(|(key, _)| {
+                        own.as_ref().is_some_and(|(own, _)| key.as_bytes() == own.as_slice())
+                    });
                     own.and_then(|(key, value)| value.map(|value| Entry { key, value }))
                 };
                 let Some(entry) = next else { continue };
@@ -252,7 +266,9 @@ impl Cursors<'_> {
     fn read<'a>(&self, cursor: &'a [u8]) -> Refusable<&'a [u8]> {
         let last = cursor.strip_prefix(self.head().as_slice());
         last.filter(|last| last.starts_with(self.prefix) && !last.is_empty() && last.len() <= Key::MAX_LENGTH)
-            .ok_or_else(|| StorageRefusal::InvalidCursor("the cursor was not made by `list` with this prefix".to_owned()))
+            .ok_or_else(|| {
+                StorageRefusal::InvalidCursor("the cursor was not made by `list` with this prefix".to_owned())
+            })
     }
 }
 

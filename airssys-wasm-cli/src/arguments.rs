@@ -1,0 +1,293 @@
+//! The command line.
+
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use crate::values::{ComponentPath, ConfigEntry, Grant, Store, parse_duration};
+use crate::{exit_code, version};
+
+/// Runs WebAssembly components as capability-gated actors.
+///
+/// A component may do nothing that is not granted to it.
+#[derive(Debug, Parser)]
+#[command(name = "airssys-wasm", version = version::text(), after_help = exit_code::help(), max_term_width = 120)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs components and sends them messages.
+    ///
+    /// The replies are written to standard output, one a line, and everything else to standard error. Without --message and
+    /// --messages, each line of standard input is a message. The command ends after the last reply. At Ctrl-C it takes no
+    /// further message, finishes what has begun, and ends; at a second one it ends at once.
+    ///
+    /// A component may do nothing that is not granted to it with --grant or --grant-requested.
+    Run(Box<RunArguments>),
+    /// Shows what a component imports, exports, and needs to be granted. Runs no code of it.
+    Inspect(InspectArguments),
+    /// Prints a completion script.
+    Completions {
+        /// The shell that the script is for.
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = exit_code::help())]
+pub(crate) struct RunArguments {
+    /// A component: a `.wasm` file, or a manifest (`Component.toml`)
+    ///
+    /// The id of a `.wasm` file is --id, or the one in `ID=PATH`, or `local/` and the name of the file in kebab-case. A
+    /// manifest has the id of its component. Components are started in this order. A path that could be read as
+    /// `ID=PATH` is written with `./` before it.
+    #[arg(required = true, value_name = "[ID=]PATH", value_hint = clap::ValueHint::FilePath,
+          value_parser = OsStringValueParser::new().try_map(ComponentPath::parse))]
+    pub(crate) paths: Vec<ComponentPath>,
+
+    /// The id of the only `.wasm` file
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: Option<ComponentId>,
+
+    /// A message to send; repeatable
+    #[arg(short, long, value_name = "TEXT", allow_hyphen_values = true, help_heading = "Messages")]
+    pub(crate) message: Vec<String>,
+
+    /// A file with a message on each line; `-` is standard input; repeatable
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Messages")]
+    pub(crate) messages: Vec<PathBuf>,
+
+    /// The component that messages are sent to; the one of the first PATH when not given
+    ///
+    /// Given once, it is for all messages. Given several times, each is for the messages that follow it on the command line.
+    #[arg(long, value_name = "ID", help_heading = "Messages")]
+    pub(crate) to: Vec<ComponentId>,
+
+    /// Goes on after a message that failed; the exit code is that of the first failure
+    #[arg(long, help_heading = "Messages")]
+    pub(crate) keep_going: bool,
+
+    /// Grants a capability to the component ID, or else to the one of the first PATH; repeatable
+    ///
+    /// For example `storage:acme/counter`, or `acme/relay=messaging:acme/*`.
+    #[arg(long, value_name = "[ID=]CAPABILITY", help_heading = "Rights")]
+    pub(crate) grant: Vec<Grant>,
+
+    /// Grants everything that the manifests ask for
+    #[arg(long, help_heading = "Rights")]
+    pub(crate) grant_requested: bool,
+
+    /// Grants nothing, which is also the default
+    #[arg(long, conflicts_with_all = ["grant", "grant_requested"], help_heading = "Rights")]
+    pub(crate) deny_all: bool,
+
+    /// Prints each decision about a right as a line of JSON on standard error
+    #[arg(long, help_heading = "Rights")]
+    pub(crate) audit: bool,
+
+    /// Sets a configuration key of the component ID, or else of the one of the first PATH; repeatable
+    #[arg(long, value_name = "[ID:]KEY=VALUE", help_heading = "Settings")]
+    pub(crate) config: Vec<ConfigEntry>,
+
+    /// Where components keep their state: `memory` (the default) or `redb:PATH`
+    #[arg(long, value_name = "STORE", help_heading = "Settings")]
+    pub(crate) store: Option<Store>,
+
+    /// A file with the configuration of the host, `.toml` or `.json`; options win over it
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Settings")]
+    pub(crate) host_config: Option<PathBuf>,
+
+    /// A folder for compiled code, created when missing; without one, components are compiled at every run
+    ///
+    /// What is in there is run as machine code: a folder that others can write to is refused.
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath, help_heading = "Settings")]
+    pub(crate) code_cache: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) limits: LimitArguments,
+
+    /// How long components may take to finish when the command ends
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = parse_duration, help_heading = "Limits")]
+    pub(crate) shutdown_timeout: Duration,
+
+    /// How replies are written
+    #[arg(long, value_name = "FORMAT", default_value = "text", help_heading = "Output")]
+    pub(crate) output: Format,
+
+    /// The least important lines of the log to show [default: info of components, warn of the host]
+    #[arg(long, value_name = "LEVEL", help_heading = "Output")]
+    pub(crate) log: Option<Level>,
+
+    /// What to send, and to whom, in the order of the command line.
+    #[arg(skip)]
+    pub(crate) words: Vec<Word>,
+}
+
+/// Limits of all components, in place of those of manifests and of the host's configuration.
+#[derive(Debug, Default, clap::Args)]
+pub(crate) struct LimitArguments {
+    /// Time for one message, for the start, and for the end of a component: `250ms`, `5s`
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, help_heading = "Limits")]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Instructions for one message
+    #[arg(long, value_name = "N", help_heading = "Limits")]
+    pub(crate) fuel: Option<NonZeroU64>,
+
+    /// Memory of one component: `16MiB`
+    #[arg(long, value_name = "SIZE", help_heading = "Limits")]
+    pub(crate) max_memory: Option<ByteSize>,
+}
+
+impl LimitArguments {
+    /// Overrides what is given here.
+    pub(crate) fn apply(&self, limits: &mut ResourceLimits) {
+        if let Some(timeout) = self.timeout {
+            limits.deadline = timeout;
+        }
+        if self.fuel.is_some() {
+            limits.fuel = self.fuel;
+        }
+        if let Some(memory) = self.max_memory {
+            limits.memory = memory;
+        }
+    }
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = exit_code::help())]
+pub(crate) struct InspectArguments {
+    /// A component: a `.wasm` file, or a manifest (`Component.toml`)
+    #[arg(value_name = "[ID=]PATH", value_hint = clap::ValueHint::FilePath,
+          value_parser = OsStringValueParser::new().try_map(ComponentPath::parse))]
+    pub(crate) path: ComponentPath,
+
+    /// How the result is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people: text on one line each, control characters escaped; other bytes as `hex:` and digits
+    Text,
+    /// For programs: one JSON object a line
+    Json,
+}
+
+/// How important a line of the log is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    Off,
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+impl Level {
+    /// As `tracing` spells it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+/// One of `--to`, `--message` and `--messages`, whose order counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
+    To(ComponentId),
+    Text(String),
+    File(PathBuf),
+}
+
+/// The command line of this process. Ends the process where it is wrong, or asks for help.
+pub(crate) fn parse() -> Arguments {
+    from_matches(&Arguments::command().get_matches()).unwrap_or_else(|refused| refused.exit())
+}
+
+fn from_matches(matches: &ArgMatches) -> Result<Arguments, clap::Error> {
+    let mut arguments = Arguments::from_arg_matches(matches)?;
+    if let (Command::Run(run), Some((_, matches))) = (&mut arguments.command, matches.subcommand()) {
+        run.words = words(run, matches);
+    }
+    Ok(arguments)
+}
+
+fn words(run: &RunArguments, matches: &ArgMatches) -> Vec<Word> {
+    let places = |name| matches.indices_of(name).into_iter().flatten();
+    let mut words: Vec<_> = places("to")
+        .zip(run.to.iter().cloned().map(Word::To))
+        .chain(places("message").zip(run.message.iter().cloned().map(Word::Text)))
+        .chain(places("messages").zip(run.messages.iter().cloned().map(Word::File)))
+        .collect();
+    words.sort_by_key(|(place, _)| *place);
+    words.into_iter().map(|(_, word)| word).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(arguments: &[&str]) -> RunArguments {
+        let line = ["airssys-wasm", "run"].iter().chain(arguments);
+        let parsed = from_matches(&Arguments::command().try_get_matches_from(line).unwrap()).unwrap();
+        match parsed.command {
+            Command::Run(run) => *run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn messages_and_targets_keep_their_order() {
+        let run =
+            run(&["a.wasm", "-m", "1", "--to", "t/b", "--messages", "-", "-m", "-2", "--to=t/c", "-m3"]);
+        let to = |id: &str| Word::To(id.parse().unwrap());
+        let text = |text: &str| Word::Text(text.to_owned());
+        assert_eq!(
+            run.words,
+            [text("1"), to("t/b"), Word::File("-".into()), text("-2"), to("t/c"), text("3")]
+        );
+    }
+
+    #[test]
+    fn limits_override_what_is_given_and_nothing_else() {
+        let mut limits = ResourceLimits::default();
+        run(&["a.wasm", "--timeout", "200ms", "--fuel", "7"]).limits.apply(&mut limits);
+        let expected = ResourceLimits {
+            deadline: Duration::from_millis(200),
+            fuel: NonZeroU64::new(7),
+            ..ResourceLimits::default()
+        };
+        assert_eq!(limits, expected);
+    }
+
+    #[test]
+    fn denying_all_excludes_grants() {
+        for granted in [["--grant", "storage:a/b"].as_slice(), &["--grant-requested"]] {
+            let line = ["airssys-wasm", "run", "a.wasm", "--deny-all"].iter().chain(granted);
+            assert!(Arguments::command().try_get_matches_from(line).is_err());
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The `airssys-wasm` command: runs and inspects WebAssembly components.
+
+use std::io::{self, Write};
+use std::process;
+
+use clap::CommandFactory;
+
+use crate::arguments::{Arguments, Command};
+use crate::exit_code::Exit;
+
+mod arguments;
+mod audit_lines;
+mod components;
+mod configuration;
+mod diagnostics;
+mod engine;
+mod exit_code;
+mod inspect;
+mod interrupt;
+mod logs;
+mod messages;
+mod report;
+mod run;
+mod suggestions;
+mod text;
+mod values;
+mod version;
+
+fn main() -> process::ExitCode {
+    let exit = match arguments::parse().command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Completions { shell } => {
+            let mut command = Arguments::command();
+            let name = command.get_name().to_owned();
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command, name, &mut script);
+            match io::stdout().write_all(&script) {
+                Ok(()) => Exit::Success,
+                Err(_) => Exit::Host,
+            }
+        }
+    };
+    exit.into()
+}
