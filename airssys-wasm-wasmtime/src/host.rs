@@ -24,16 +24,18 @@ pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> 
 
 impl world::types::Host for State {}
 
-/// Asks a service. Its error, or its panic, ends the guest's call.
+/// Asks a service. A panic is an error of the host.
+pub(crate) fn guarded<T>(function: &'static str, service: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(service)).unwrap_or_else(|panic| Err(fault::of_panic(function, &*panic)))
+}
+
+/// Asks a service for the guest. Its error ends the guest's call.
 fn ask<T>(function: &'static str, service: impl FnOnce() -> Result<T>) -> wasmtime::Result<T> {
-    match catch_unwind(AssertUnwindSafe(service)) {
-        Ok(answer) => answer.map_err(wasmtime::Error::new),
-        Err(panic) => Err(wasmtime::Error::new(fault::of_panic(function, &*panic))),
-    }
+    guarded(function, service).map_err(wasmtime::Error::new)
 }
 
 /// As [`ask`], of a service that may have to wait.
-pub(crate) async fn wait_for<T>(
+async fn wait_for<T>(
     function: &'static str,
     service: impl Future<Output = Result<T>>,
 ) -> wasmtime::Result<T> {

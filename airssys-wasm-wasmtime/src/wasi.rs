@@ -19,8 +19,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
 
-use crate::fault;
 use crate::instance::State;
+use crate::{fault, host};
 
 /// The version of the interfaces below. Components made for any other 0.2 link with it.
 const VERSION: &str = "0.2.12";
@@ -103,7 +103,7 @@ impl Wasi {
 
     /// Logs what the guest left without an end of line.
     pub(crate) fn end_call(&self) -> Result<()> {
-        self.outputs.iter().try_for_each(|output| output.0.end())
+        host::guarded("logging.log", || self.outputs.iter().try_for_each(|output| output.0.end()))
     }
 }
 

@@ -79,11 +79,11 @@ async fn what_a_guest_prints_is_logged_line_by_line() {
     run(&mut *instance, "run").await.unwrap();
     let lines = services.lines.lock().unwrap().clone();
     let lines: Vec<_> = lines.iter().map(|(level, text)| (*level, text.as_str())).collect();
-    // `on`, then `e`, the end of a line, and so on; what has no end of line comes at the end of the call.
+    // `on`, then `e` and the end of a line; what has no end of line comes at the end of the call.
     let two = "two\\u{1b}[2J";
     assert_eq!(
         lines,
-        [(LogLevel::Info, "one"), (LogLevel::Info, two), (LogLevel::Info, "res"), (LogLevel::Warn, two)]
+        [(LogLevel::Warn, two), (LogLevel::Info, "one"), (LogLevel::Info, two), (LogLevel::Info, "rest")]
     );
 }
 
