@@ -205,7 +205,7 @@ impl Bench {
         if !self.options.json {
             let head = format!("{set} ({unit})");
             show(&format!(
-                "\n{head:<42} {:>10} {:>10} {:>10} {:>7} {:>12}  verdict",
+                "\n{head:<58} {:>10} {:>10} {:>10} {:>7} {:>12}  verdict",
                 "min", "median", "p99", "ratio", "budget"
             ));
         }
@@ -535,7 +535,7 @@ impl Row {
         };
         let ratio = self.ratio.map_or_else(String::new, |ratio| format!("{ratio:.2}x"));
         let figures = [self.min, self.median, self.p99].map(|figure| unit.figure(figure));
-        let mut line = format!("  {case:<40}");
+        let mut line = format!("  {case:<56}");
         for figure in figures {
             let _ = write!(line, " {figure:>10}");
         }

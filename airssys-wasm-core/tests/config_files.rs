@@ -28,7 +28,9 @@ fn full() -> HostConfig {
         },
         security: SecurityConfig {
             mode: SecurityMode::Permissive,
-            forbidden: vec!["storage:bank/**".parse().unwrap(), "network-outbound:*:*".parse().unwrap()],
+            forbidden: ["storage:bank/**", "network-outbound:*:*"]
+                .map(|text| text.parse().expect("the capability is valid"))
+                .into(),
         },
         storage: StorageConfig::Redb {
             path: "state.redb".into(),

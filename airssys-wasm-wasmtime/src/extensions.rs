@@ -104,7 +104,7 @@ pub(crate) fn check_type(interface: &str, found: &WitFunction, expected: &str) -
     Err(WasmError::unloadable(LoadFault::ImportType)
         .with("import", format_args!("{interface}#{}", found.name))
         .with("expected", expected)
-        .with("found", signature)
+        .with("found", fault::guest_text(&signature))
         .advising("build the component against the WIT package of this host"))
 }
 
@@ -195,7 +195,7 @@ async fn call(
         wasmtime::Error::new(fault.with("function", name(definition)))
     };
     let arguments = kind.params().zip(arguments).map(|((_, kind), argument)| {
-        value::lift(argument.clone(), &kind, &mut None).map_err(|mismatch| fault(mismatch.to_string()))
+        value::lift(argument, &kind, &mut None).map_err(|mismatch| fault(mismatch.to_string()))
     });
     let arguments = arguments.collect::<wasmtime::Result<Vec<_>>>()?;
     context.data().check_transfer(OPERATION, arguments.iter().map(value::size).sum())?;

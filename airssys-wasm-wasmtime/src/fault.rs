@@ -54,9 +54,7 @@ pub(crate) fn of_instantiation(
 /// What a call ended with when it was ended from outside.
 pub(crate) fn of_end(operation: &'static str, ended: Ended) -> WasmError {
     match ended {
-        Ended::Deadline => {
-            timeout(operation).saying("the deadline passed while the component was waiting for the host")
-        }
+        Ended::Deadline => timeout(operation),
         Ended::Panicked(panic) => of_panic(operation, &*panic),
     }
 }

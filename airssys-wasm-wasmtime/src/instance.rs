@@ -62,11 +62,12 @@ pub(crate) struct Instance {
 /// Where an instance stands. A call that is dropped leaves it as it was during the call.
 enum Status {
     Ready,
-    Calling(&'static str),
+    Calling(Call),
     Ended(Box<str>),
 }
 
 /// What is known of a call while it runs.
+#[derive(Clone, Copy)]
 struct Call {
     operation: &'static str,
     fuel: Option<u64>,
@@ -158,15 +159,14 @@ impl Instance {
         budget::start(&mut self.store, budget.deadline);
         set_fuel(&mut self.store, fuel);
         self.calls += 1;
-        self.status = Status::Calling(operation);
-        Call { operation, fuel }
+        let call = Call { operation, fuel };
+        self.status = Status::Calling(call);
+        call
     }
 
     /// Ends a call. The instance takes more of them only when this one came to an answer.
     fn finish<T>(&mut self, call: &Call, outcome: Result<T>) -> Result<T> {
-        if let Some(given) = call.fuel {
-            self.fuel += given - self.store.get_fuel().unwrap_or(0);
-        }
+        self.fuel += self.consumed(call);
         let outcome = match (&self.store.data().wasi, outcome) {
             (Some(wasi), Ok(value)) => wasi.end_call().map(|()| value),
             (Some(wasi), Err(error)) => {
@@ -182,11 +182,16 @@ impl Instance {
         outcome
     }
 
+    /// The fuel that a call has used so far.
+    fn consumed(&self, call: &Call) -> u64 {
+        call.fuel.map_or(0, |given| given - self.store.get_fuel().unwrap_or(0))
+    }
+
     fn check_ready(&self, operation: &'static str) -> Result<()> {
         let why = match &self.status {
             Status::Ready => return Ok(()),
             Status::Calling(dropped) => {
-                format!("its call of `{dropped}` was dropped before it came to an end")
+                format!("its call of `{}` was dropped before it came to an end", dropped.operation)
             }
             Status::Ended(why) => why.to_string(),
         };
@@ -196,8 +201,8 @@ impl Instance {
             .advising("make a new instance of the component"))
     }
 
-    /// Refuses what is too large to be handed over. The instance is not touched.
-    fn check_arguments(&self, operation: &'static str, bytes: usize) -> Result<()> {
+    /// Refuses what is too large to be handed over.
+    fn check_transfer(&self, operation: &'static str, bytes: usize) -> Result<()> {
         let limit = self.store.data().transfer;
         if bytes <= limit {
             return Ok(());
@@ -210,18 +215,20 @@ impl Instance {
         self.component.clone().ok_or_else(|| missing(operation, COMPONENT))
     }
 
-    async fn handle(&mut self, message: Envelope, budget: CallBudget) -> Result<ComponentOutput> {
+    async fn handle(&mut self, message: &Envelope, budget: CallBudget) -> Result<ComponentOutput> {
         const OPERATION: &str = "execute";
         let exports = self.component(OPERATION)?;
-        self.check_arguments(OPERATION, size(&message))?;
+        self.check_transfer(OPERATION, size(message))?;
         let call = self.begin(OPERATION, budget)?;
         let outcome = {
-            let calling = pin!(exports.call_execute(&mut self.store, lower(&message)));
+            let calling = pin!(exports.call_execute(&mut self.store, lower(message)));
             self.loaded.shared.ticker.bound(budget.deadline, calling).await
         };
         let outcome = match outcome {
             Ok(Ok(Ok(body))) => self.accept_reply(body).map(Ok),
-            Ok(Ok(Err(failure))) => Ok(Err(failure)),
+            Ok(Ok(Err(failure))) => {
+                self.check_transfer(OPERATION, failure.message.len()).map(|()| Err(failure))
+            }
             Ok(Err(error)) => Err(self.fault_of_reply(error)),
             Err(ended) => Err(fault::of_end(OPERATION, ended)),
         };
@@ -264,7 +271,7 @@ impl Instance {
         self.check_ready(OPERATION)?;
         let exports = self.replies.clone().ok_or_else(|| missing(OPERATION, REPLIES))?;
         let bytes = outcome.as_ref().map_or_else(|refusal| refusal.message().len(), Body::size);
-        self.check_arguments(OPERATION, bytes)?;
+        self.check_transfer(OPERATION, bytes)?;
         let call = self.begin(OPERATION, budget)?;
         let request = reply_types::MessageId { high: request.high(), low: request.low() };
         let outcome = outcome.map(reply_types::Body::from).map_err(reply_messaging::MessagingError::from);
@@ -285,43 +292,39 @@ impl Instance {
         export: &ExportName,
         arguments: &[Value],
         budget: CallBudget,
-    ) -> Option<Result<Option<Value>>> {
+    ) -> Result<Option<Value>> {
         const OPERATION: &str = "call";
-        if export.interface() != Some(MIGRATION) {
-            return None;
-        }
-        let exports = self.loaded.migration.as_ref()?.load(&mut self.store, &self.instance).ok()?;
+        let Some(exports) = self
+            .loaded
+            .migration
+            .as_ref()
+            .filter(|_| export.interface() == Some(MIGRATION))
+            .and_then(|exports| exports.load(&mut self.store, &self.instance).ok())
+        else {
+            return Ok(None);
+        };
         let outcome = match (export.function(), arguments) {
             ("save", []) => {
-                let call = match self.begin(OPERATION, budget) {
-                    Ok(call) => call,
-                    Err(refused) => return Some(Err(refused)),
-                };
+                let call = self.begin(OPERATION, budget)?;
                 let outcome = {
                     let calling = pin!(exports.call_save(&mut self.store));
                     self.loaded.shared.ticker.bound(budget.deadline, calling).await
                 };
-                let outcome = self.answer(&call, outcome);
-                outcome.map(|saved| saved.map(|state| Some(Box::new(Value::Bytes(state)))))
+                self.answer(&call, outcome)?.map(|state| Some(Value::Bytes(state)))
             }
             ("restore", [Value::String(version), Value::Bytes(state)]) => {
-                let call = match self.begin(OPERATION, budget) {
-                    Ok(call) => call,
-                    Err(refused) => return Some(Err(refused)),
-                };
+                let call = self.begin(OPERATION, budget)?;
                 let outcome = {
                     let calling = pin!(exports.call_restore(&mut self.store, version, state));
                     self.loaded.shared.ticker.bound(budget.deadline, calling).await
                 };
-                self.answer(&call, outcome).map(|restored| restored.map(|()| None))
+                self.answer(&call, outcome)?.map(|()| None)
             }
-            _ => return None,
+            _ => return Ok(None),
         };
-        Some(
-            outcome.map(|outcome| {
-                Some(Value::Result(outcome.map_err(|failure| Some(Box::new(failure.into())))))
-            }),
-        )
+        let outcome =
+            outcome.map(|value| value.map(Box::new)).map_err(|failure| Some(Box::new(failure.into())));
+        Ok(Some(Value::Result(outcome)))
     }
 
     /// The outcome of a call whose answer needs no check.
@@ -380,7 +383,7 @@ impl Component for Instance {
     async fn init(&mut self, config: &ComponentConfig, budget: CallBudget) -> Result<()> {
         const OPERATION: &str = "init";
         let exports = self.component(OPERATION)?;
-        self.check_arguments(OPERATION, config.iter().map(|(key, value)| key.len() + value.len()).sum())?;
+        self.check_transfer(OPERATION, config.iter().map(|(key, value)| key.len() + value.len()).sum())?;
         let call = self.begin(OPERATION, budget)?;
         let pairs: Vec<_> = config.iter().collect();
         let outcome = {
@@ -393,7 +396,7 @@ impl Component for Instance {
 
     async fn execute(&mut self, input: ComponentInput, budget: CallBudget) -> Result<ComponentOutput> {
         match input {
-            ComponentInput::Message(message) => self.handle(message, budget).await,
+            ComponentInput::Message(message) => self.handle(&message, budget).await,
             ComponentInput::Reply { request, outcome } => self.hand_reply(request, outcome, budget).await,
         }
     }
@@ -410,9 +413,9 @@ impl Component for Instance {
             return Err(self.loaded.no_export(OPERATION, export));
         }
         let fuel = self.admit(OPERATION, budget)?;
-        self.check_arguments(OPERATION, arguments.iter().map(value::size).sum())?;
-        if let Some(outcome) = self.migrate(export, arguments, budget).await {
-            return outcome;
+        self.check_transfer(OPERATION, arguments.iter().map(value::size).sum())?;
+        if let Some(outcome) = self.migrate(export, arguments, budget).await? {
+            return Ok(Some(outcome));
         }
         let index = self.loaded.export(export).expect("the export was found above");
         let function = self.instance.get_func(&mut self.store, index).ok_or_else(|| {
@@ -435,7 +438,7 @@ impl Component for Instance {
         let outcome = outcome.map(|called| {
             called.and_then(|()| {
                 let lifted =
-                    results.pop().zip(result_type).map(|(result, kind)| value::lift(result, &kind, handles));
+                    results.pop().zip(result_type).map(|(result, kind)| value::lift(&result, &kind, handles));
                 let bytes = lifted.as_ref().and_then(|lifted| lifted.as_ref().ok()).map_or(0, value::size);
                 state.check_transfer(OPERATION, bytes).map(|()| lifted.transpose())
             })
@@ -485,7 +488,8 @@ impl Component for Instance {
             memory_bytes: totals.memory_bytes(),
             table_elements: totals.table_elements(),
             refused_growth: totals.refused_growth(),
-            fuel: self.fuel,
+            fuel: self.fuel
+                + if let Status::Calling(dropped) = &self.status { self.consumed(dropped) } else { 0 },
             calls: self.calls,
         }
     }

@@ -24,8 +24,9 @@ use crate::instance::{Instance, State};
 use crate::types::{self, Unusual};
 use crate::{extensions, fault, wasi};
 
-/// The most imports that an error names one by one.
+/// The most imports that an error names one by one, and the most characters of each.
 const MAX_NAMED: usize = 40;
+const MAX_NAME: usize = 200;
 
 /// Loads a component off the threads that run asynchronous tasks, where there are any.
 pub(crate) async fn load(shared: &Arc<Shared>, wasm: &[u8], options: LoadOptions) -> Result<ComponentHandle> {
@@ -105,7 +106,7 @@ fn find(
         if cache.has(entry)
             && let Some(component) = cache.read(entry, &shared.flavour(*flavour)?.engine)
         {
-            return link(shared, *flavour, component, CodeOrigin::Cache, options).map(Some);
+            return link(shared, *flavour, &component, CodeOrigin::Cache, options).map(Some);
         }
     }
     Ok(None)
@@ -125,7 +126,7 @@ fn compile(shared: &Arc<Shared>, wasm: &[u8], options: &LoadOptions) -> Result<L
         let entry = Entry::new(blake3::hash(wasm), shared.flavour(preferred)?.environment, flavour);
         cache.write(&entry, &component);
     }
-    link(shared, flavour, component, CodeOrigin::Compiled, options)
+    link(shared, flavour, &component, CodeOrigin::Compiled, options)
 }
 
 fn compile_for(shared: &Shared, flavour: Flavour, wasm: &[u8]) -> Result<WasmtimeComponent> {
@@ -148,7 +149,7 @@ fn compile_for(shared: &Shared, flavour: Flavour, wasm: &[u8]) -> Result<Wasmtim
 fn link(
     shared: &Arc<Shared>,
     flavour: Flavour,
-    component: WasmtimeComponent,
+    component: &WasmtimeComponent,
     origin: CodeOrigin,
     options: &LoadOptions,
 ) -> Result<LoadedHandle> {
@@ -177,7 +178,7 @@ fn link(
         &extended
     };
     let pre = linker
-        .instantiate_pre(&component)
+        .instantiate_pre(component)
         .map_err(|error| unlinkable(linker, &definitions, &interface, &unusual, &error))?;
     if !unusual.is_empty() {
         // Wasmtime links an interface of which nothing is imported, whatever its name.
@@ -188,7 +189,7 @@ fn link(
         component: guest::GuestIndices::new(&pre).ok(),
         replies: replies::GuestIndices::new(&pre).ok(),
         migration: migration::GuestIndices::new(&pre).ok(),
-        exports: exports(&component, &interface),
+        exports: exports(component, &interface),
         imports_wasi: wasi::is_imported(&interface),
         metered: flavour.metered,
         definitions,
@@ -401,18 +402,23 @@ fn hint(missing: &str, functions: &[String], interfaces: &[String]) -> Option<St
     if let Some(other) =
         interfaces.iter().find(|offered| split_version(offered).0 == name && !compatible(offered, interface))
     {
-        return Some(format!("`{interface}` is offered as `{other}`"));
+        return Some(format!("`{}` is offered as `{other}`", fault::escaped(interface, MAX_NAME)));
+    }
+    // Comparing takes the square of the length.
+    if missing.len() > MAX_NAME {
+        return None;
     }
     let near = |candidate: &&String| strsim::jaro_winkler(candidate, missing) > 0.9;
     let closest = |left: &&String, right: &&String| {
         strsim::jaro_winkler(left, missing).total_cmp(&strsim::jaro_winkler(right, missing))
     };
     let found = functions.iter().chain(interfaces).filter(near).max_by(closest)?;
-    Some(format!("`{missing}` is close to `{found}`"))
+    Some(format!("`{}` is close to `{found}`", fault::escaped(missing, MAX_NAME)))
 }
 
 fn list(names: &[String]) -> String {
-    let mut text = names[..names.len().min(MAX_NAMED)].join(", ");
+    let named: Vec<_> = names.iter().take(MAX_NAMED).map(|name| fault::escaped(name, MAX_NAME)).collect();
+    let mut text = named.join(", ");
     if names.len() > MAX_NAMED {
         text.push_str(&format!(" and {} more", names.len() - MAX_NAMED));
     }

@@ -58,7 +58,7 @@ impl Writer {
         for (name, item) in items {
             match item {
                 ComponentItem::ComponentFunc(function) => {
-                    root.functions.push(self.function(name, &function)?)
+                    root.functions.push(self.function(name, &function)?);
                 }
                 ComponentItem::ComponentInstance(instance) => {
                     if instance.exports(engine).len() == 0 {

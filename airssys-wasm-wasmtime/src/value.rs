@@ -10,6 +10,9 @@ use wasmtime::component::{ResourceAny, ResourceType, Type, Val};
 
 use crate::fault::escaped;
 
+/// The most characters of one part of an error: names are the component's, and can be long.
+const MAX_TEXT: usize = 300;
+
 /// The resources that an instance handed out, and that were not handed back.
 ///
 /// A number is never used twice in this process, so that a handle of another instance is told from one of this.
@@ -37,8 +40,9 @@ pub(crate) struct Mismatch {
 }
 
 impl Mismatch {
-    fn new(expected: impl Into<String>, given: impl Into<String>) -> Self {
-        Self { path: Vec::new(), expected: expected.into(), given: given.into() }
+    fn new(expected: impl AsRef<str>, given: impl AsRef<str>) -> Self {
+        let short = |text: &str| escaped(text, MAX_TEXT);
+        Self { path: Vec::new(), expected: short(expected.as_ref()), given: short(given.as_ref()) }
     }
 
     fn within(mut self, step: impl Into<String>) -> Self {
@@ -50,7 +54,7 @@ impl Mismatch {
     pub(crate) fn place(&self, root: &str) -> String {
         let mut place = root.to_owned();
         place.extend(self.path.iter().rev().map(String::as_str));
-        place
+        escaped(&place, MAX_TEXT)
     }
 }
 
@@ -218,79 +222,66 @@ impl<'h> Lowering<'h> {
 }
 
 /// The way out of a guest: a value of type `kind`.
-pub(crate) fn lift(value: Val, kind: &Type, handles: &mut Option<Box<Handles>>) -> Result<Value, Mismatch> {
+pub(crate) fn lift(value: &Val, kind: &Type, handles: &mut Option<Box<Handles>>) -> Result<Value, Mismatch> {
     Ok(match (value, kind) {
-        (Val::Bool(value), _) => Value::Bool(value),
-        (Val::S8(value), _) => Value::S8(value),
-        (Val::U8(value), _) => Value::U8(value),
-        (Val::S16(value), _) => Value::S16(value),
-        (Val::U16(value), _) => Value::U16(value),
-        (Val::S32(value), _) => Value::S32(value),
-        (Val::U32(value), _) => Value::U32(value),
-        (Val::S64(value), _) => Value::S64(value),
-        (Val::U64(value), _) => Value::U64(value),
-        (Val::Float32(value), _) => Value::F32(canonical_f32(value)),
-        (Val::Float64(value), _) => Value::F64(canonical_f64(value)),
-        (Val::Char(value), _) => Value::Char(value),
-        (Val::String(value), _) => Value::String(value),
-        (Val::List(values), Type::List(list)) => match list.ty() {
-            Type::U8 => Value::Bytes(
-                values
-                    .into_iter()
-                    .map(
-                        |value| {
-                            if let Val::U8(byte) = value { Ok(byte) } else { Err(surprise(&value, kind)) }
-                        },
-                    )
-                    .collect::<Result<_, _>>()?,
-            ),
-            element => Value::List(
-                values.into_iter().map(|value| lift(value, &element, handles)).collect::<Result<_, _>>()?,
-            ),
-        },
-        (Val::Record(fields), Type::Record(record)) => Value::Record(
-            fields
-                .into_iter()
-                .zip(record.fields())
-                .map(|((name, value), field)| Ok((name, lift(value, &field.ty, handles)?)))
-                .collect::<Result<_, Mismatch>>()?,
-        ),
-        (Val::Tuple(values), Type::Tuple(tuple)) => Value::Tuple(
-            values
-                .into_iter()
-                .zip(tuple.types())
-                .map(|(value, kind)| lift(value, &kind, handles))
-                .collect::<Result<_, _>>()?,
-        ),
+        (Val::Bool(value), _) => Value::Bool(*value),
+        (Val::S8(value), _) => Value::S8(*value),
+        (Val::U8(value), _) => Value::U8(*value),
+        (Val::S16(value), _) => Value::S16(*value),
+        (Val::U16(value), _) => Value::U16(*value),
+        (Val::S32(value), _) => Value::S32(*value),
+        (Val::U32(value), _) => Value::U32(*value),
+        (Val::S64(value), _) => Value::S64(*value),
+        (Val::U64(value), _) => Value::U64(*value),
+        (Val::Float32(value), _) => Value::F32(canonical_f32(*value)),
+        (Val::Float64(value), _) => Value::F64(canonical_f64(*value)),
+        (Val::Char(value), _) => Value::Char(*value),
+        (Val::String(value), _) => Value::String(value.clone()),
+        (Val::List(values), Type::List(list)) if list.ty() == Type::U8 => {
+            let byte =
+                |value: &Val| if let Val::U8(byte) = value { Ok(*byte) } else { Err(surprise(value, kind)) };
+            Value::Bytes(values.iter().map(byte).collect::<Result<_, _>>()?)
+        }
+        (Val::List(values), Type::List(list)) => {
+            let element = list.ty();
+            Value::List(values.iter().map(|value| lift(value, &element, handles)).collect::<Result<_, _>>()?)
+        }
+        (Val::Record(fields), Type::Record(record)) => {
+            let fields = fields.iter().zip(record.fields());
+            let fields =
+                fields.map(|((name, value), field)| Ok((name.clone(), lift(value, &field.ty, handles)?)));
+            Value::Record(fields.collect::<Result<_, Mismatch>>()?)
+        }
+        (Val::Tuple(values), Type::Tuple(tuple)) => {
+            let values = values.iter().zip(tuple.types());
+            Value::Tuple(values.map(|(value, kind)| lift(value, &kind, handles)).collect::<Result<_, _>>()?)
+        }
         (Val::Variant(name, payload), Type::Variant(variant)) => {
             let kind = variant.cases().find(|case| case.name == name).and_then(|case| case.ty);
-            Value::Variant(name, lift_payload(payload, kind, handles)?)
+            Value::Variant(name.clone(), lift_payload(payload.as_deref(), kind, handles)?)
         }
-        (Val::Enum(name), _) => Value::Enum(name),
+        (Val::Enum(name), _) => Value::Enum(name.clone()),
         (Val::Option(value), Type::Option(option)) => {
-            Value::Option(lift_payload(value, Some(option.ty()), handles)?)
+            Value::Option(lift_payload(value.as_deref(), Some(option.ty()), handles)?)
         }
         (Val::Result(Ok(value)), Type::Result(result)) => {
-            Value::Result(Ok(lift_payload(value, result.ok(), handles)?))
+            Value::Result(Ok(lift_payload(value.as_deref(), result.ok(), handles)?))
         }
         (Val::Result(Err(value)), Type::Result(result)) => {
-            Value::Result(Err(lift_payload(value, result.err(), handles)?))
+            Value::Result(Err(lift_payload(value.as_deref(), result.err(), handles)?))
         }
-        (Val::Flags(names), _) => Value::Flags(names),
-        (Val::Resource(resource), _) => Value::Resource(handles.get_or_insert_default().keep(resource)),
-        (value, kind) => return Err(surprise(&value, kind)),
+        (Val::Flags(names), _) => Value::Flags(names.clone()),
+        (Val::Resource(resource), _) => Value::Resource(handles.get_or_insert_default().keep(*resource)),
+        (value, kind) => return Err(surprise(value, kind)),
     })
 }
 
 fn lift_payload(
-    value: Option<Box<Val>>,
+    value: Option<&Val>,
     kind: Option<Type>,
     handles: &mut Option<Box<Handles>>,
 ) -> Result<Option<Box<Value>>, Mismatch> {
-    match (value, kind) {
-        (Some(value), Some(kind)) => Ok(Some(Box::new(lift(*value, &kind, handles)?))),
-        _ => Ok(None),
-    }
+    value.zip(kind).map(|(value, kind)| Ok(Box::new(lift(value, &kind, handles)?))).transpose()
 }
 
 /// A value that this version has no form for.

@@ -118,7 +118,7 @@ async fn files_that_are_cut_missing_or_exchanged_are_not_used() {
             codes
                 .iter()
                 .zip(&contents)
-                .for_each(|(path, good)| fs::write(path, &good[..good.len() / 2]).unwrap())
+                .for_each(|(path, good)| fs::write(path, &good[..good.len() / 2]).unwrap());
         }),
         ("code empty", &|| codes.iter().for_each(|path| fs::write(path, b"").unwrap())),
         ("code gone", &|| codes.iter().for_each(|path| fs::remove_file(path).unwrap())),

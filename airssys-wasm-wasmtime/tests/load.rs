@@ -292,6 +292,24 @@ async fn large_components_fit() {
     }
 }
 
+#[tokio::test]
+async fn what_fits_into_no_slot_is_served_on_demand() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = WasmtimeConfig { code_cache: Some(folder.path().to_owned()), ..config() };
+    let engine = WasmtimeEngine::new(config).unwrap();
+    let limits = ResourceLimits { table_elements: u32::MAX, ..ResourceLimits::default() };
+    for core in ["(table 0 funcref)".repeat(70), "(table 1000000 funcref)".into(), "(memory 0)".repeat(70)] {
+        let wasm = running(&format!(r#"{core} (func (export "run"))"#));
+        for origin in [CodeOrigin::Compiled, CodeOrigin::Cache] {
+            let loaded = load(&engine, &wasm).await;
+            assert_eq!(loaded.origin(), origin);
+            let made = loaded.instantiate(&limits, Services::new(Mood::Well).host(), budget()).await;
+            let mut instance = made.unwrap_or_else(|error| panic!("{}", explain(&error)));
+            run(&mut *instance, "run").await.unwrap();
+        }
+    }
+}
+
 #[test]
 fn the_profile_tells_the_version_of_the_lockfile() {
     let lockfile = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();

@@ -246,3 +246,75 @@ async fn functions_of_the_embedder_are_called() {
     assert_eq!(ask(&mut *values, "find color").await, "value of color");
     assert_eq!(ask(&mut *values, "add 40 2").await, "42");
 }
+
+/// Keeps the state it was given, from the version that it was given; fails for an empty state.
+fn migrating() -> Vec<u8> {
+    let code = r#"(enum "invalid-input" "not-found" "denied" "conflict" "unavailable" "internal")"#;
+    wat(&format!(
+        r#"(component
+            (type $code {code}) (type $failure (record (field "code" $code) (field "message" string)))
+            (core module $m
+                (memory (export "memory") 200) (data (i32.const 64) "nothing to take over")
+                (global $next (mut i32) (i32.const 4096)) (global $at (mut i32) (i32.const 0))
+                (global $length (mut i32) (i32.const 0))
+                (func (export "realloc") (param i32 i32 i32 i32) (result i32)
+                    (global.get $next) (global.set $next (i32.add (global.get $next) (local.get 3))))
+                (func (export "save") (result i32)
+                    (i32.store (i32.const 4) (global.get $at)) (i32.store (i32.const 8) (global.get $length))
+                    (i32.store8 (i32.const 0) (i32.const 0)) (i32.const 0))
+                (func (export "restore") (param i32 i32 i32 i32) (result i32)
+                    (global.set $at (local.get 2)) (global.set $length (local.get 3))
+                    (i32.store8 (i32.const 0) (i32.eqz (local.get 3))) (i32.store8 (i32.const 4) (i32.const 3))
+                    (i32.store (i32.const 8) (i32.const 64)) (i32.store (i32.const 12) (i32.const 20)) (i32.const 0)))
+            (core instance $i (instantiate $m))
+            (func $save (result (result (list u8) (error $failure)))
+                (canon lift (core func $i "save") (memory (core memory $i "memory"))))
+            (func $restore (param "from-version" string) (param "state" (list u8)) (result (result (error $failure)))
+                (canon lift (core func $i "restore") (memory (core memory $i "memory"))
+                    (realloc (core func $i "realloc"))))
+            (component $named
+                (type $c {code}) (import "code" (type $code (eq $c)))
+                (type $f (record (field "code" $code) (field "message" string)))
+                (import "failure" (type $failure (eq $f)))
+                (import "save" (func $save (result (result (list u8) (error $failure)))))
+                (import "restore" (func $restore (param "from-version" string) (param "state" (list u8))
+                    (result (result (error $failure)))))
+                (type $c2 {code}) (export $code2 "failure-code" (type $c2))
+                (type $f2 (record (field "code" $code2) (field "message" string)))
+                (export $failed "failure" (type $f2))
+                (export "save" (func $save) (func (result (result (list u8) (error $failed)))))
+                (export "restore" (func $restore) (func (param "from-version" string) (param "state" (list u8))
+                    (result (result (error $failed)))))
+            )
+            (instance $migration (instantiate $named
+                (with "code" (type $code)) (with "failure" (type $failure))
+                (with "save" (func $save)) (with "restore" (func $restore))))
+            (export "airssys:core/migration@0.1.0" (instance $migration))
+        )"#
+    ))
+}
+
+#[tokio::test]
+async fn large_states_migrate() {
+    const SAVE: &str = "airssys:core/migration@0.1.0#save";
+    const RESTORE: &str = "airssys:core/migration@0.1.0#restore";
+    let mut instance = instance(&migrating()).await;
+    let done = Some(Value::Result(Ok(None)));
+    let state = Value::Bytes((0..8 << 20).map(|position: u32| position as u8).collect());
+    assert_eq!(call(&mut *instance, RESTORE, &[text("1.0.0"), state.clone()]).await.unwrap(), done);
+    assert!(call(&mut *instance, SAVE, &[]).await.unwrap() == Some(Value::Result(Ok(Some(Box::new(state))))));
+
+    let failed = call(&mut *instance, RESTORE, &[text("1.0.0"), Value::Bytes(vec![])]).await.unwrap();
+    let failure = Value::Record(vec![
+        ("code".into(), Value::Enum("conflict".into())),
+        ("message".into(), text("nothing to take over")),
+    ]);
+    assert_eq!(failed, Some(Value::Result(Err(Some(Box::new(failure))))));
+
+    let too_large = [text("1.0.0"), Value::Bytes(vec![0; 17 << 20])];
+    expect_limit(&call(&mut *instance, RESTORE, &too_large).await.unwrap_err(), Limit::Transfer);
+    let mistyped = call(&mut *instance, RESTORE, &[Value::U8(1), Value::U8(2)]).await.unwrap_err();
+    expect(&mistyped, ErrorKind::Serialization, None);
+    assert!(mistyped.to_string().contains("parameter: from-version"), "{mistyped}");
+    assert_eq!(instance.state(), ExecutionState::Ready);
+}

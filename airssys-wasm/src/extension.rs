@@ -22,7 +22,7 @@ pub(crate) struct GatedFunction {
 }
 
 impl GatedFunction {
-    pub(crate) fn new(
+    pub(crate) fn guard(
         function: &Arc<dyn HostFunction>,
         instance: &Arc<InstanceContext>,
     ) -> Arc<dyn HostFunction> {

@@ -75,7 +75,7 @@ impl InstanceContext {
                 .shared
                 .extensions
                 .iter()
-                .map(|function| GatedFunction::new(function, self))
+                .map(|function| GatedFunction::guard(function, self))
                 .collect(),
         }
     }

@@ -2,7 +2,7 @@
 //! store that you choose by Cargo feature.
 //!
 //! ```no_run
-//! # async fn example() -> airssys_wasm::Result<()> {
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! use airssys_wasm::{Host, Installation, Source};
 //!
 //! let host = Host::builder().build().await?;

@@ -107,7 +107,8 @@ impl Worker {
     /// Handles messages until the mailbox is closed and empty, then shuts the instance down. Ends at once when it is killed.
     pub(crate) async fn run(mut self) -> Option<WasmError> {
         while let Some(delivery) = self.cell.mailbox().pop().await {
-            if AssertUnwindSafe(self.handle(delivery)).catch_unwind().await.map_err(panicked).is_err() {
+            if let Err(panic) = AssertUnwindSafe(self.handle(delivery)).catch_unwind().await {
+                panicked(&*panic);
                 // Whoever waited for the reply is told by its absence.
                 self.live = None;
                 self.cell.count(Event::Failed);
@@ -118,7 +119,7 @@ impl Worker {
         let ended = AssertUnwindSafe(self.shut_down()).catch_unwind().await;
         ended
             .unwrap_or_else(|panic| {
-                panicked(panic);
+                panicked(&*panic);
                 Err(WasmError::new(ErrorKind::Internal, "shutdown").with("component", self.cell.id()))
             })
             .err()
@@ -256,7 +257,7 @@ fn report(component: &ComponentId, message: MessageId, error: &WasmError, sender
 }
 
 /// Tells the operator of a panic in a policy, an audit sink or a store: of the embedder's code, or of ours.
-fn panicked(panic: Box<dyn Any + Send>) {
+fn panicked(panic: &(dyn Any + Send)) {
     let text =
         panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     tracing::error!(panic = text.unwrap_or("no message"), "something that the host calls panicked");

@@ -19,7 +19,10 @@ use support::*;
 
 async fn refuse(wasm: impl Into<Vec<u8>>) -> WasmError {
     let (host, _) = host().await;
-    let error = host.install(Installation::new(id("acme/bad"), wasm.into())).await.unwrap_err();
+    let error = host
+        .install(Installation::new(id("acme/bad"), wasm.into()))
+        .await
+        .expect_err("bad input is not installed");
     assert!(host.components_status().is_empty(), "what is refused is not installed");
     assert!(
         error.context().any(|fact| fact == ("component", "acme/bad")),

@@ -42,20 +42,25 @@ impl InstanceContext {
     }
 
     async fn current(&self, key: &[u8]) -> Refusable<Current> {
-        let key = Key::new(key).map_err(refused)?;
+        let key = Key::new(key).map_err(|error| refused(&error))?;
         if let Some(value) = self.unit().writes().get(key.as_bytes()) {
             return Ok(Current::Written(value.map(<[u8]>::to_vec)));
         }
-        self.shared.store.get(&self.namespace, &key).await.map(Current::Stored).map_err(refused)
+        self.shared
+            .store
+            .get(&self.namespace, &key)
+            .await
+            .map(Current::Stored)
+            .map_err(|error| refused(&error))
     }
 
     async fn write(&self, key: Vec<u8>, value: Option<Vec<u8>>, current: &Current) -> Refusable<()> {
         if let Some(value) = &value {
-            check_value("set", value).map_err(refused)?;
+            check_value("set", value).map_err(|error| refused(&error))?;
         }
         let stored = self.unit().writes().stored();
         if stored.is_none() {
-            let usage = self.shared.store.usage(&self.namespace).await.map_err(refused)?;
+            let usage = self.shared.store.usage(&self.namespace).await.map_err(|error| refused(&error))?;
             self.unit().writes().set_stored(usage);
         }
         let quota = self.quota();
@@ -74,7 +79,7 @@ impl InstanceContext {
 }
 
 /// A refusal or failure of the store, as the guest may know it.
-fn refused(error: WasmError) -> StorageRefusal {
+fn refused(error: &WasmError) -> StorageRefusal {
     match error.detail() {
         Some(Detail::Storage(StorageFault::InvalidKey | StorageFault::TooLarge)) => {
             StorageRefusal::TooLarge(error.message())
@@ -173,7 +178,8 @@ impl StorageService for InstanceContext {
 
     async fn usage(&self) -> ServiceResult<StorageUsage, StorageRefusal> {
         granted!(self.enter_storage()?);
-        let stored = granted!(self.shared.store.usage(&self.namespace).await.map_err(refused));
+        let stored =
+            granted!(self.shared.store.usage(&self.namespace).await.map_err(|error| refused(&error)));
         let mut unit = self.unit();
         unit.writes().set_stored(stored);
         let usage = unit.writes().usage();
@@ -193,8 +199,12 @@ impl InstanceContext {
         let mut entries = Vec::new();
         let mut bytes = 0;
         loop {
-            let page =
-                self.shared.store.scan(&self.namespace, range.clone(), limit).await.map_err(refused)?;
+            let page = self
+                .shared
+                .store
+                .scan(&self.namespace, range.clone(), limit)
+                .await
+                .map_err(|error| refused(&error))?;
             let end = page.records.last().filter(|_| page.more).map(|(key, _)| key.clone());
             let mut stored = page.records.into_iter().peekable();
             let written: Vec<_> = {
