@@ -13,6 +13,10 @@ pub(super) struct Escaped<'a> {
 
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\';
+        if self.text.len() <= self.limit && self.text.bytes().all(is_plain) {
+            return f.write_str(self.text);
+        }
         let mut chars = self.text.chars();
         for c in chars.by_ref().take(self.limit) {
             match c {

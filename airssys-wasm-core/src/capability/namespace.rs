@@ -37,7 +37,10 @@ pub struct NamespacePattern(Box<str>);
 impl NamespacePattern {
     /// Whether `namespace` is one of the namespaces meant.
     pub fn matches(&self, namespace: &str) -> bool {
-        is_namespace(namespace) && wildcard::segments_match(self.0.split('/'), namespace.split('/'))
+        if !self.0.contains('*') {
+            return &*self.0 == namespace;
+        }
+        wildcard::segments_match(self.0.split('/'), namespace.split('/')) && is_namespace(namespace)
     }
 
     /// The pattern as text.
@@ -96,6 +99,7 @@ fn check_segment(segment: &str) -> Result<(), PatternProblem> {
     match segment {
         "" => Err(PatternProblem::EmptySegment),
         "." | ".." => Err(PatternProblem::DotSegment),
+        _ if segment.bytes().all(|byte| allowed(byte.into())) => Ok(()),
         _ => match segment.chars().find(|c| !allowed(*c)) {
             Some(c) => Err(PatternProblem::Character(c)),
             None => Ok(()),

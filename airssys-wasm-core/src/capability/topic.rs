@@ -85,13 +85,18 @@ pub struct TopicPattern(Box<str>);
 impl TopicPattern {
     /// Whether `address` is one of the addresses meant.
     pub fn matches(&self, address: &str) -> bool {
+        // What is compared first costs least. What matches is checked before the answer is yes, so that nothing malformed is
+        // ever meant, and what does not match need not be checked.
         if &*self.0 == "**" {
-            is_address(address)
-        } else if self.0.contains('/') {
-            check_component(address).is_ok()
-                && wildcard::segments_match(self.0.split('/'), address.split('/'))
+            return is_address(address);
+        }
+        if !self.0.contains('*') {
+            return &*self.0 == address;
+        }
+        if self.0.contains('/') {
+            wildcard::segments_match(self.0.split('/'), address.split('/')) && check_component(address).is_ok()
         } else {
-            check_topic(address).is_ok() && wildcard::segments_match(self.0.split('.'), address.split('.'))
+            wildcard::segments_match(self.0.split('.'), address.split('.')) && check_topic(address).is_ok()
         }
     }
 
