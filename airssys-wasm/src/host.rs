@@ -22,7 +22,7 @@ use airssys_wasm_core::error::{ErrorKind, Limit, MessagingFault, Result, WasmErr
 use airssys_wasm_core::interface::{self, WitInterface, check_exports};
 use airssys_wasm_core::messaging::{Body, MessageId, Sender};
 use airssys_wasm_core::runtime::{
-    CodeOrigin, EngineProfile, HostFunction, LoadOptions, Metering, RuntimeEngine,
+    CodeOrigin, ComponentHandle, EngineProfile, HostFunction, LoadOptions, Metering, RuntimeEngine,
 };
 use airssys_wasm_core::storage::{Durability, StorageBackend, StorageProfile};
 
@@ -178,11 +178,15 @@ impl Host {
         let described = source.describe();
         let fail = |error: WasmError| error.with("component", &id);
         let (wasm, digest) = artifact::read(source, shared.max_component_size).await.map_err(fail)?;
-        let options = LoadOptions {
-            metering: if limits.fuel.is_some() { Metering::Fuel } else { Metering::Off },
-            extensions: shared.extensions.iter().map(|function| function.definition().clone()).collect(),
+        let metering = if limits.fuel.is_some() { Metering::Fuel } else { Metering::Off };
+        let component = match self.loaded(&digest, metering) {
+            Some(component) => component,
+            None => {
+                let extensions =
+                    shared.extensions.iter().map(|function| function.definition().clone()).collect();
+                shared.engine.load(&wasm, LoadOptions { metering, extensions }).await.map_err(fail)?
+            }
         };
-        let component = shared.engine.load(&wasm, options).await.map_err(fail)?;
         check_exports(component.interface()).map_err(fail)?;
         let info = ComponentInfo {
             id: id.clone(),
@@ -308,6 +312,19 @@ impl Host {
             .get(id)
             .map(|component| component.installed.clone())
             .ok_or_else(|| not_installed(id))
+    }
+
+    /// The compiled code of a binary that is installed under another name, so that all of them share it.
+    fn loaded(&self, digest: &ArtifactDigest, metering: Metering) -> Option<ComponentHandle> {
+        let is_same = |installed: &&Arc<Installed>| {
+            installed.digest == *digest && installed.limits.fuel.is_some() == (metering == Metering::Fuel)
+        };
+        let components = self.components();
+        components
+            .values()
+            .map(|component| &component.installed)
+            .find(is_same)
+            .map(|found| found.component.clone())
     }
 
     fn check_free(&self, id: &ComponentId) -> Result<()> {
