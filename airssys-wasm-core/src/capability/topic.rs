@@ -94,7 +94,8 @@ impl TopicPattern {
             return &*self.0 == address;
         }
         if self.0.contains('/') {
-            wildcard::segments_match(self.0.split('/'), address.split('/')) && check_component(address).is_ok()
+            wildcard::segments_match(self.0.split('/'), address.split('/'))
+                && check_component(address).is_ok()
         } else {
             wildcard::segments_match(self.0.split('.'), address.split('.')) && check_topic(address).is_ok()
         }
