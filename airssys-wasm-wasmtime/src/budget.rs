@@ -212,7 +212,8 @@ pub(crate) enum Ended {
 struct Bound<'t, 'f, F> {
     ticker: &'t Ticker,
     deadline: Option<Instant>,
-    timer: Option<Timer<'t>>,
+    /// In a box: a call that never waits has none.
+    timer: Option<Box<Timer<'t>>>,
     waited: bool,
     call: Pin<&'f mut F>,
 }
@@ -238,7 +239,7 @@ impl<F: Future> Future for Bound<'_, '_, F> {
                 if let Some(deadline) = this.deadline {
                     match &mut this.timer {
                         Some(timer) => timer.renew(context.waker()),
-                        none => *none = Some(Timer::set(&this.ticker.0, deadline, context.waker())),
+                        none => *none = Some(Box::new(Timer::set(&this.ticker.0, deadline, context.waker()))),
                     }
                 }
                 Poll::Pending

@@ -101,8 +101,13 @@ impl WasmtimeConfig {
             .epoch_interruption(true)
             .consume_fuel(metered)
             .memory_init_cow(true)
+            // Where a trap lies in the binary is not told; which function it is in is, without this map.
+            .generate_address_map(false)
             .max_wasm_stack(self.max_stack.as_usize())
             .async_stack_size(self.max_stack.as_usize() + HOST_STACK);
+        // For debuggers and profilers alone. Without both, code is smaller by a fifth, and so loads faster.
+        #[cfg(not(windows))]
+        config.native_unwind_info(false);
         config
             .wasm_multi_memory(true)
             .wasm_extended_const(true)

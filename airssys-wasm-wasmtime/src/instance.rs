@@ -1,7 +1,7 @@
 //! One live instance: a store of Wasmtime, the functions it exports, and the state that its host functions see.
 
 use std::fmt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Instant, UNIX_EPOCH};
 
@@ -32,6 +32,11 @@ use crate::wasi::Wasi;
 
 /// What Wasmtime counts for one element of a list of dynamic values, and so the most it counts for one byte.
 const DYNAMIC_BYTE: usize = size_of::<Val>();
+
+const EXECUTE: &str = "execute";
+
+/// What came of polling a call of a guest.
+type Called<T> = std::result::Result<wasmtime::Result<T>, budget::Ended>;
 
 /// What the host functions of an instance see.
 pub(crate) struct State {
@@ -210,41 +215,45 @@ impl Instance {
         Err(WasmError::limited(operation, Limit::Transfer).with("bytes", bytes).with("limit", limit))
     }
 
-    fn component(&self, operation: &'static str) -> Result<guest::Guest> {
+    /// Checks that it takes calls, and that there is a `component` to call.
+    fn check_component(&self, operation: &'static str) -> Result<&guest::Guest> {
         self.check_ready(operation)?;
-        self.component.clone().ok_or_else(|| missing(operation, COMPONENT))
+        self.component.as_ref().ok_or_else(|| missing(operation, COMPONENT))
     }
 
-    async fn handle(&mut self, message: &Envelope, budget: CallBudget) -> Result<ComponentOutput> {
-        const OPERATION: &str = "execute";
-        let exports = self.component(OPERATION)?;
-        self.check_transfer(OPERATION, size(message))?;
-        let call = self.begin(OPERATION, budget)?;
-        let outcome = {
-            let calling = pin!(exports.call_execute(&mut self.store, lower(message)));
-            self.loaded.shared.ticker.bound(budget.deadline, calling).await
-        };
+    /// Begins the call of `execute`. What is refused leaves the instance as it was.
+    fn begin_message(&mut self, message: &Envelope, budget: CallBudget) -> Result<Call> {
+        self.check_component(EXECUTE)?;
+        self.check_transfer(EXECUTE, size(message))?;
+        self.begin(EXECUTE, budget)
+    }
+
+    /// Ends the call of `execute`.
+    fn end_message(
+        &mut self,
+        call: &Call,
+        outcome: Called<(std::result::Result<guest::Body, guest::Failure>,)>,
+    ) -> Result<ComponentOutput> {
         let outcome = match outcome {
-            Ok(Ok(Ok(body))) => self.accept_reply(body).map(Ok),
-            Ok(Ok(Err(failure))) => {
-                self.check_transfer(OPERATION, failure.message.len()).map(|()| Err(failure))
+            Ok(Ok((Ok(body),))) => self.accept_reply(body).map(Ok),
+            Ok(Ok((Err(failure),))) => {
+                self.check_transfer(EXECUTE, failure.message.len()).map(|()| Err(failure))
             }
             Ok(Err(error)) => Err(self.fault_of_reply(error)),
-            Err(ended) => Err(fault::of_end(OPERATION, ended)),
+            Err(ended) => Err(fault::of_end(EXECUTE, ended)),
         };
-        self.finish(&call, outcome)?
-            .map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
+        self.finish(call, outcome)?.map_err(|failure| failed(EXECUTE, failure.code.into(), &failure.message))
     }
 
     /// A transfer that failed after the guest had returned was that of its reply.
     fn fault_of_reply(&self, error: wasmtime::Error) -> WasmError {
         let is_reply = !fault::is_below_guest(&error);
-        let error = fault::of_call("execute", error, &self.store.data().totals);
+        let error = fault::of_call(EXECUTE, error, &self.store.data().totals);
         if is_reply
             && error.detail() == Some(Detail::Limit(Limit::Transfer))
             && self.reply <= self.store.data().transfer
         {
-            return WasmError::limited("execute", Limit::Reply).with("limit", self.reply);
+            return WasmError::limited(EXECUTE, Limit::Reply).with("limit", self.reply);
         }
         error
     }
@@ -252,7 +261,7 @@ impl Instance {
     fn accept_reply(&self, body: guest::Body) -> Result<ComponentOutput> {
         let bytes = body.payload.len() + body.content_type.as_ref().map_or(0, String::len);
         if bytes > self.reply {
-            return Err(WasmError::limited("execute", Limit::Reply)
+            return Err(WasmError::limited(EXECUTE, Limit::Reply)
                 .with("bytes", bytes)
                 .with("limit", self.reply));
         }
@@ -328,11 +337,7 @@ impl Instance {
     }
 
     /// The outcome of a call whose answer needs no check.
-    fn answer<T>(
-        &mut self,
-        call: &Call,
-        outcome: std::result::Result<wasmtime::Result<T>, budget::Ended>,
-    ) -> Result<T> {
+    fn answer<T>(&mut self, call: &Call, outcome: Called<T>) -> Result<T> {
         let outcome = match outcome {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(fault::of_call(call.operation, error, &self.store.data().totals)),
@@ -382,7 +387,7 @@ impl Instance {
 impl Component for Instance {
     async fn init(&mut self, config: &ComponentConfig, budget: CallBudget) -> Result<()> {
         const OPERATION: &str = "init";
-        let exports = self.component(OPERATION)?;
+        let exports = self.check_component(OPERATION)?.clone();
         self.check_transfer(OPERATION, config.iter().map(|(key, value)| key.len() + value.len()).sum())?;
         let call = self.begin(OPERATION, budget)?;
         let pairs: Vec<_> = config.iter().collect();
@@ -394,10 +399,32 @@ impl Component for Instance {
         outcome.map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
     }
 
-    async fn execute(&mut self, input: ComponentInput, budget: CallBudget) -> Result<ComponentOutput> {
+    // Written out: an `async fn` holds its arguments twice, and what is made for every message is kept small enough for
+    // the quick part of the allocator.
+    fn execute<'instance, 'call>(
+        &'instance mut self,
+        input: ComponentInput,
+        budget: CallBudget,
+    ) -> Pin<Box<dyn Future<Output = Result<ComponentOutput>> + Send + 'call>>
+    where
+        'instance: 'call,
+        Self: 'call,
+    {
         match input {
-            ComponentInput::Message(message) => self.handle(&message, budget).await,
-            ComponentInput::Reply { request, outcome } => self.hand_reply(request, outcome, budget).await,
+            ComponentInput::Message(message) => {
+                Box::pin(async move {
+                    let call = self.begin_message(&message, budget)?;
+                    let outcome = {
+                        let exports = self.component.as_ref().expect("a call of it began");
+                        // Not through `call_execute`, whose future holds the message once more.
+                        let function = exports.func_execute();
+                        let calling = pin!(function.call_async(&mut self.store, (lower(&message),)));
+                        self.loaded.shared.ticker.bound(budget.deadline, calling).await
+                    };
+                    self.end_message(&call, outcome)
+                })
+            }
+            ComponentInput::Reply { request, outcome } => Box::pin(self.hand_reply(request, outcome, budget)),
         }
     }
 
@@ -453,7 +480,7 @@ impl Component for Instance {
 
     async fn shutdown(&mut self, budget: CallBudget) -> Result<()> {
         const OPERATION: &str = "shutdown";
-        let exports = self.component(OPERATION)?;
+        let exports = self.check_component(OPERATION)?.clone();
         let call = self.begin(OPERATION, budget)?;
         let outcome = {
             let calling = pin!(exports.call_shutdown(&mut self.store));
@@ -465,7 +492,7 @@ impl Component for Instance {
 
     async fn metadata(&mut self, budget: CallBudget) -> Result<ComponentMetadata> {
         const OPERATION: &str = "metadata";
-        let exports = self.component(OPERATION)?;
+        let exports = self.check_component(OPERATION)?.clone();
         let call = self.begin(OPERATION, budget)?;
         let outcome = {
             let calling = pin!(exports.call_metadata(&mut self.store));

@@ -304,9 +304,10 @@ fn overrun(bench: &mut Bench) {
 }
 
 /// What somebody else notices of a component that computes without end. The client is a thread of its own that asks
-/// a thousand times in a second, however long the answers take.
+/// so often in a second, however long the answers take: seldom enough to be answered even when each waits for a tick or two.
 fn neighbour(bench: &mut Bench) {
-    const RATE: u32 = 1_000;
+    const RATE: u32 = 250;
+    const ROUND: Duration = Duration::from_millis(800);
     for (name, alone) in
         [("neighbour of an endless loop, 2 workers", false), ("neighbour of an endless loop, 1 worker", true)]
     {
@@ -324,7 +325,7 @@ fn neighbour(bench: &mut Bench) {
         let host = &runtime.block_on(host());
         let echo = &runtime.block_on(start(host, Installation::new(id("bench/echo"), guest(Guest::Echo))));
         let hostile = &runtime.block_on(async {
-            let limits = ResourceLimits { deadline: Duration::from_millis(400), ..ResourceLimits::default() };
+            let limits = ResourceLimits { deadline: ROUND, ..ResourceLimits::default() };
             start(host, Installation::new(id("bench/hostile"), guest(Guest::Hostile)).limits(limits)).await
         });
 
@@ -339,7 +340,7 @@ fn neighbour(bench: &mut Bench) {
             })
         };
         let mut set = bench.loops(name);
-        set.rounds(8, Duration::from_millis(400));
+        set.rounds(5, ROUND);
         set.floor("wasmtime, quiet", ask_raw);
         set.case("wasmtime, beside a loop", LoopGoals::default(), move |time| {
             let component = raw_hostile.clone();
@@ -363,7 +364,7 @@ fn neighbour(bench: &mut Bench) {
         set.run();
 
         let mut set = bench.loops(format!("{name}, host"));
-        set.rounds(8, Duration::from_millis(400));
+        set.rounds(5, ROUND);
         set.floor("host, quiet", ask_host);
         let goals =
             LoopGoals { p99: if alone { Goal::Report } else { Goal::AtMost(2.0) }, ..LoopGoals::default() };
