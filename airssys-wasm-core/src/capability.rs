@@ -27,6 +27,7 @@ mod access;
 mod custom;
 mod domain;
 mod escape;
+mod index;
 mod invalid;
 mod namespace;
 mod path;
@@ -39,6 +40,7 @@ use std::{fmt, str::FromStr};
 pub use self::access::{Access, AccessObject};
 pub use self::custom::CustomCapability;
 pub use self::domain::DomainPattern;
+pub use self::index::CapabilityIndex;
 pub use self::invalid::{
     CapabilityProblem, InvalidCapability, InvalidPattern, PatternProblem, PatternSubject,
     UnknownCapabilityKind,

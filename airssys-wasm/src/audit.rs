@@ -1,6 +1,5 @@
 //! The gate's decisions, kept in memory for whoever wants to look.
 
-use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -124,9 +123,9 @@ impl Ring {
         }
         slot.digest = event.context.digest;
         slot.access.clear();
-        write!(slot.access, "{}", event.access).expect("writing into a string cannot fail");
+        event.access.append_to(&mut slot.access);
         slot.result = event.result;
-        self.next = (self.next + 1) % self.capacity;
+        self.next = if self.next + 1 < self.capacity { self.next + 1 } else { 0 };
         self.overwritten += 1;
     }
 }

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use airssys_wasm_core::capability::{Access, Capability, CapabilitySet, TopicPattern};
+use airssys_wasm_core::capability::{Access, Capability, CapabilityIndex, CapabilitySet, TopicPattern};
 use airssys_wasm_core::component::ComponentId;
 use airssys_wasm_core::error::{ErrorKind, WasmError};
 use airssys_wasm_core::security::{
@@ -20,19 +20,32 @@ use arc_swap::ArcSwap;
 #[derive(Debug)]
 pub struct Gate {
     mode: SecurityMode,
-    forbidden: CapabilitySet,
+    forbidden: Rights,
     policy: Arc<dyn SecurityPolicy>,
     audit: Arc<dyn AuditSink>,
 }
 
 /// What a component was granted; shared by its instances, so that a change takes effect at the next check.
 #[derive(Debug, Default)]
-pub struct Grants(ArcSwap<CapabilitySet>);
+pub struct Grants(ArcSwap<Rights>);
+
+/// Capabilities, and how they are asked.
+#[derive(Debug, Default)]
+struct Rights {
+    set: Arc<CapabilitySet>,
+    index: CapabilityIndex,
+}
+
+impl Rights {
+    fn new(set: CapabilitySet) -> Self {
+        Self { index: CapabilityIndex::new(&set), set: Arc::new(set) }
+    }
+}
 
 impl Grants {
     /// These grants.
     pub fn new(grants: CapabilitySet) -> Self {
-        Self(ArcSwap::from_pointee(grants))
+        Self(ArcSwap::from_pointee(Rights::new(grants)))
     }
 
     /// Grants `capability`; false when it was granted before.
@@ -47,15 +60,15 @@ impl Grants {
 
     /// What is granted now.
     pub fn snapshot(&self) -> Arc<CapabilitySet> {
-        self.0.load_full()
+        self.0.load().set.clone()
     }
 
     fn change(&self, mut change: impl FnMut(&mut CapabilitySet) -> bool) -> bool {
         let mut changed = false;
         self.0.rcu(|grants| {
-            let mut grants = CapabilitySet::clone(grants);
+            let mut grants = CapabilitySet::clone(&grants.set);
             changed = change(&mut grants);
-            grants
+            Rights::new(grants)
         });
         changed
     }
@@ -74,7 +87,7 @@ impl Gate {
                 "development mode: whatever is not forbidden is allowed; never use it for other people's code"
             );
         }
-        Self { mode, forbidden, policy, audit }
+        Self { mode, forbidden: Rights::new(forbidden), policy, audit }
     }
 
     /// Whether this component may do this now. The decision is recorded before it is returned.
@@ -123,11 +136,11 @@ impl Gate {
         }
         let covers = |capability: &Capability| matches!(capability, Capability::Messaging(granted) if granted.covers(pattern));
         let meets = |capability: &Capability| matches!(capability, Capability::Messaging(forbidden) if forbidden.overlaps(pattern));
-        let result = if self.forbidden.iter().any(meets) {
+        let result = if self.forbidden.set.iter().any(meets) {
             PermissionResult::Denied(Rule::Forbidden)
         } else if self.mode == SecurityMode::Development {
             PermissionResult::Allowed(Rule::DevelopmentMode)
-        } else if grants.0.load().iter().any(covers) {
+        } else if grants.0.load().set.iter().any(covers) {
             PermissionResult::Allowed(Rule::Grant)
         } else {
             self.ask_policy(context, access)
@@ -147,10 +160,12 @@ impl Gate {
 
     fn decide(&self, context: &SecurityContext, grants: &Grants, access: Access<'_>) -> PermissionResult {
         use PermissionResult::{Allowed, Denied};
-        if !access.is_well_formed() {
+        // Asked first, though it counts last: what a grant allows is well formed, and need not be looked through for that.
+        let granted = grants.0.load().index.allows(&access);
+        if !granted && !access.is_well_formed() {
             return Denied(Rule::Malformed);
         }
-        if self.forbidden.matches(&access).is_some() {
+        if self.forbidden.index.allows(&access) {
             return Denied(Rule::Forbidden);
         }
         match self.mode {
@@ -162,7 +177,7 @@ impl Gate {
             }
             SecurityMode::Permissive | SecurityMode::Strict => {}
         }
-        if grants.0.load().matches(&access).is_some() {
+        if granted {
             return Allowed(Rule::Grant);
         }
         self.ask_policy(context, access)

@@ -1,6 +1,7 @@
 //! What a component asks for at one moment.
 
-use std::{fmt, str::FromStr};
+use std::fmt::{self, Write};
+use std::str::FromStr;
 
 use super::escape::Escaped;
 use super::{
@@ -88,6 +89,38 @@ impl<'a> Access<'a> {
             Self::ProcessSpawn { .. } => CapabilityKind::ProcessSpawn,
             Self::Messaging { .. } => CapabilityKind::Messaging,
             Self::Custom { .. } => CapabilityKind::Custom,
+        }
+    }
+
+    /// The object, where it is a single text that is compared byte by byte.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        match *self {
+            Self::FileRead { path } | Self::FileWrite { path } | Self::ProcessSpawn { program: path } => {
+                Some(path)
+            }
+            Self::Storage { namespace } => Some(namespace),
+            Self::Messaging { address } => Some(address),
+            Self::NetworkOutbound { .. } | Self::NetworkInbound { .. } | Self::Custom { .. } => None,
+        }
+    }
+
+    /// Appends what `Display` shows, without what a formatter costs where the object is printable: for audits.
+    ///
+    /// ```
+    /// use airssys_wasm_core::capability::Access;
+    ///
+    /// let mut line = "denied ".to_owned();
+    /// Access::Storage { namespace: "acme/counter" }.append_to(&mut line);
+    /// assert_eq!(line, "denied storage:acme/counter");
+    /// ```
+    pub fn append_to(&self, text: &mut String) {
+        match self.text() {
+            Some(object) if (Escaped { text: object, limit: SHOWN }).is_plain() => {
+                text.push_str(self.kind().name());
+                text.push(':');
+                text.push_str(object);
+            }
+            _ => write!(text, "{self}").expect("writing into a string cannot fail"),
         }
     }
 

@@ -11,10 +11,17 @@ pub(super) struct Escaped<'a> {
     pub(super) limit: usize,
 }
 
+impl Escaped<'_> {
+    /// Whether it is shown as it is.
+    pub(super) fn is_plain(&self) -> bool {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\';
+        self.text.len() <= self.limit && self.text.bytes().all(is_plain)
+    }
+}
+
 impl fmt::Display for Escaped<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\';
-        if self.text.len() <= self.limit && self.text.bytes().all(is_plain) {
+        if self.is_plain() {
             return f.write_str(self.text);
         }
         let mut chars = self.text.chars();
