@@ -54,7 +54,7 @@ impl InstanceContext {
                 let deadline = envelope.deadline;
                 // A receiver that has stopped drops `reply`, and the answer says so.
                 let _ = room.fill(Delivery::Message { envelope, reply: Some(Reply::new(reply, None)) });
-                PendingRequests::expect(&self.cell, receiver, id, answered, answer, deadline);
+                PendingRequests::expect(&self.shared, &self.cell, receiver, id, answered, answer, deadline);
             }
             Outgoing::Publish { id, topic, body } => {
                 let sender = Sender::Component(self.id().clone());

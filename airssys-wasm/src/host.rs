@@ -30,6 +30,7 @@ use self::lifecycle::Running;
 use crate::artifact;
 use crate::broadcast::BroadcastReport;
 use crate::cell::CellStatistics;
+use crate::deadlines::Deadlines;
 use crate::effects::Event;
 use crate::gate::{Gate, Grants};
 use crate::installation::{Installation, Installed};
@@ -67,6 +68,7 @@ pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) message_ids: MessageIds,
+    pub(crate) deadlines: Deadlines,
     pub(crate) extensions: Vec<Arc<dyn HostFunction>>,
     pub(crate) limits: ResourceLimits,
     pub(crate) max_component_size: ByteSize,

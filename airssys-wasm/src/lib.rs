@@ -27,6 +27,7 @@
 mod artifact;
 mod broadcast;
 mod cell;
+mod deadlines;
 mod effects;
 mod extension;
 mod host;

@@ -128,7 +128,8 @@ impl Worker {
     async fn handle(&mut self, delivery: Delivery) {
         match delivery {
             Delivery::Message { envelope, reply } => {
-                if envelope.deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                let now = Instant::now();
+                if envelope.deadline.is_some_and(|deadline| deadline <= now) {
                     self.cell.count(Event::Expired);
                     if let Some(reply) = reply {
                         let late = WasmError::messaging("request", MessagingFault::Timeout);
@@ -137,7 +138,7 @@ impl Worker {
                     return;
                 }
                 let (id, trace) = (envelope.id, envelope.trace.clone());
-                let outcome = self.execute(id, trace, ComponentInput::Message(envelope)).await;
+                let outcome = self.execute(id, trace, ComponentInput::Message(envelope), now).await;
                 if let Err(error) = &outcome {
                     report(self.cell.id(), id, error, reply.is_some());
                 }
@@ -146,7 +147,8 @@ impl Worker {
                 }
             }
             Delivery::Reply { request, outcome } => {
-                let outcome = self.execute(request, None, ComponentInput::Reply { request, outcome }).await;
+                let input = ComponentInput::Reply { request, outcome };
+                let outcome = self.execute(request, None, input, Instant::now()).await;
                 if let Err(error) = &outcome {
                     report(self.cell.id(), request, error, false);
                 }
@@ -159,8 +161,9 @@ impl Worker {
         id: MessageId,
         trace: Option<TraceContext>,
         input: ComponentInput,
+        now: Instant,
     ) -> Result<Body> {
-        let outcome = self.attempt(id, trace, input).await;
+        let outcome = self.attempt(id, trace, input, now).await;
         self.cell.count(if outcome.is_ok() { Event::Handled } else { Event::Failed });
         outcome
     }
@@ -170,15 +173,18 @@ impl Worker {
         id: MessageId,
         trace: Option<TraceContext>,
         input: ComponentInput,
+        mut now: Instant,
     ) -> Result<Body> {
         let live = match &mut self.live {
             Some(live) => live,
             None => {
                 let live = replace(&self.installed, &self.cell, &self.shared, &mut self.next_start).await?;
+                now = Instant::now();
                 self.live.insert(live)
             }
         };
-        let budget = CallBudget::starting_now(self.cell.limits());
+        let limits = self.cell.limits();
+        let budget = CallBudget { deadline: now.checked_add(limits.deadline), fuel: limits.fuel };
         live.context.begin(|unit| unit.begin(Some(id), trace, budget.deadline));
         let outcome = self.cell.unless_killed(live.instance.execute(input, budget)).await;
         self.cell.note_usage(&live.instance.usage());

@@ -15,6 +15,7 @@ use airssys_wasm_storage::MemoryStore;
 
 use super::{Host, Inner, Shared};
 use crate::audit::AuditLog;
+use crate::deadlines::Deadlines;
 use crate::gate::Gate;
 use crate::message_id::MessageIds;
 use crate::router::Router;
@@ -134,6 +135,7 @@ impl HostBuilder {
             router: Router::default(),
             subscriptions: Subscriptions::default(),
             message_ids: MessageIds::new(),
+            deadlines: Deadlines::start()?,
             extensions: self.extensions,
             limits: runtime.limits,
             max_component_size: runtime.max_component_size,

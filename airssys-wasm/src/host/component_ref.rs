@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 
 use super::Shared;
 use crate::cell::{Cell, Reply};
+use crate::deadlines::Passed;
 
 /// A running component. It stays valid after the component has stopped; sending then fails.
 #[derive(Clone, Debug)]
@@ -73,15 +74,13 @@ impl ComponentRef {
         let deadline = Instant::now().checked_add(timeout);
         let envelope = self.envelope(MessageType::Request, body.into(), deadline, options.trace);
         let (reply, answer) = oneshot::channel();
+        let id = envelope.id;
         self.cell.deliver(envelope, Some(Reply::new(reply, None)))?;
         let failed = |fault| WasmError::messaging("request", fault).with("component", self.id());
-        let answered = match deadline {
-            Some(deadline) => tokio::time::timeout_at(deadline.into(), answer)
-                .await
-                .map_err(|_| failed(MessagingFault::Timeout).with("timeout", format_args!("{timeout:?}")))?,
-            None => answer.await,
-        };
-        answered.unwrap_or_else(|_| Err(failed(MessagingFault::Unavailable)))
+        match self.shared.deadlines.wait(deadline, id, answer).await {
+            Ok(answered) => answered.unwrap_or_else(|_| Err(failed(MessagingFault::Unavailable))),
+            Err(Passed) => Err(failed(MessagingFault::Timeout).with("timeout", format_args!("{timeout:?}"))),
+        }
     }
 
     fn envelope(

@@ -17,6 +17,8 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use crate::cell::{Cell, Delivery, Reply};
+use crate::deadlines::Passed;
+use crate::host::Shared;
 use crate::instance::InstanceContext;
 use crate::mailbox::{NoRoom, Reservation};
 use crate::subscriptions::MAX_SUBSCRIPTIONS;
@@ -117,7 +119,7 @@ impl MessagingService for InstanceContext {
         let mut envelope = self.envelope(MessageType::Request, body);
         envelope.deadline = deadline;
         let (reply, answer) = oneshot::channel();
-        let bytes = counted(&envelope.body);
+        let (id, bytes) = (envelope.id, counted(&envelope.body));
         let delivery = Delivery::Message { envelope, reply: Some(Reply::new(reply, Some(waiting.clone()))) };
         granted!(
             receiver
@@ -126,7 +128,7 @@ impl MessagingService for InstanceContext {
                 .map_err(|(no_room, _)| no_room_refusal(receiver.id(), no_room))
         );
         self.unit().count_sent(bytes);
-        let answer = wait_for_answer(receiver.id(), answer, deadline).await;
+        let answer = wait_for_answer(&self.shared, receiver.id(), id, answer, deadline).await;
         waiting.end();
         Ok(answer.and_then(|body| self.cell.check_answer(receiver.id(), body)))
     }
@@ -255,21 +257,17 @@ fn no_room_refusal(receiver: &ComponentId, no_room: NoRoom) -> MessagingRefusal 
 }
 
 async fn wait_for_answer(
+    shared: &Shared,
     receiver: &ComponentId,
+    request: MessageId,
     answer: oneshot::Receiver<Result<Body>>,
     deadline: Option<Instant>,
 ) -> Refusable<Body> {
-    let answered = match deadline {
-        Some(deadline) => match tokio::time::timeout_at(deadline.into(), answer).await {
-            Ok(answered) => answered,
-            Err(_) => return Err(MessagingRefusal::Timeout),
-        },
-        None => answer.await,
-    };
-    match answered {
-        Ok(Ok(body)) => Ok(body),
-        Ok(Err(error)) => Err(refusal(receiver, &error)),
-        Err(_) => Err(MessagingRefusal::Unavailable(format!("{receiver} ended without an answer"))),
+    match shared.deadlines.wait(deadline, request, answer).await {
+        Err(Passed) => Err(MessagingRefusal::Timeout),
+        Ok(Ok(Ok(body))) => Ok(body),
+        Ok(Ok(Err(error))) => Err(refusal(receiver, &error)),
+        Ok(Err(_)) => Err(MessagingRefusal::Unavailable(format!("{receiver} ended without an answer"))),
     }
 }
 
@@ -312,6 +310,7 @@ impl PendingRequests {
     /// Waits, in a task of its own, for the answer to a request that has left, and puts it into the mailbox of the
     /// component that asked.
     pub(crate) fn expect(
+        shared: &Arc<Shared>,
         asker: &Arc<Cell>,
         receiver: ComponentId,
         request: MessageId,
@@ -319,14 +318,14 @@ impl PendingRequests {
         mut room: Reservation<Delivery>,
         deadline: Option<Instant>,
     ) {
-        let cell = asker.clone();
+        let (shared, cell) = (shared.clone(), asker.clone());
         if cell.mailbox().is_closed() {
             return;
         }
         // The task cannot come to look for its entry before the entry is there: the lock is held until then.
         let mut pending = asker.pending().lock();
         let waiting = tokio::spawn(async move {
-            let answered = wait_for_answer(&receiver, answer, deadline).await;
+            let answered = wait_for_answer(&shared, &receiver, request, answer, deadline).await;
             // The room that was kept is that of the smallest answer.
             let outcome = answered.and_then(|body| cell.check_answer(&receiver, body)).and_then(|body| {
                 room.grow(body.size()).map_err(|no_room| no_room_refusal(cell.id(), no_room)).map(|()| body)
