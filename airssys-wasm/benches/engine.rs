@@ -147,6 +147,10 @@ fn host_calls(bench: &mut Bench) {
         let body = move |times: u64| {
             Body::typed(content_type.parse().expect("the content type is valid"), times.to_string())
         };
+        let mut unbounded = runtime.block_on(async {
+            let component = load(&product(), &wasm).await;
+            instantiate(&component, limits, &Nobody::services()).await
+        });
         let mut set = bench.batches(name);
         set.floor("wasmtime", move |times| {
             let called =
@@ -155,6 +159,10 @@ fn host_calls(bench: &mut Bench) {
         });
         set.case("engine, services that do nothing", Goal::AtMost(1.15), move |times| {
             black_box(runtime.block_on(execute(&mut *instance, limits, body(times))));
+        });
+        set.case("engine, a call without a deadline", Goal::Report, move |times| {
+            let called = runtime.block_on(unbounded.execute(message(body(times)), CallBudget::UNBOUNDED));
+            black_box(called.expect("the guest answers"));
         });
         set.case("host, gate, audit and store", Goal::Report, move |times| {
             black_box(runtime.block_on(host.request(id, body(times))).expect("the guest answers"));
