@@ -9,6 +9,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::engine::Engine;
 use crate::values::{ComponentPath, ConfigEntry, Grant, Store, parse_duration};
 use crate::{exit_code, version};
 
@@ -105,6 +106,10 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Settings")]
     pub(crate) host_config: Option<PathBuf>,
 
+    /// The engine that runs the components
+    #[arg(long, value_name = "ENGINE", default_value = "wasmtime")]
+    pub(crate) engine: Engine,
+
     /// A folder for compiled code, created when missing; without one, components are compiled at every run
     ///
     /// What is in there is run as machine code: a folder that others can write to is refused.
@@ -169,6 +174,10 @@ pub(crate) struct InspectArguments {
     #[arg(value_name = "[ID=]PATH", value_hint = clap::ValueHint::FilePath,
           value_parser = OsStringValueParser::new().try_map(ComponentPath::parse))]
     pub(crate) path: ComponentPath,
+
+    /// The engine that it is inspected for
+    #[arg(long, value_name = "ENGINE", default_value = "wasmtime")]
+    pub(crate) engine: Engine,
 
     /// How the result is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]

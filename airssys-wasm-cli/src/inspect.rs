@@ -34,7 +34,7 @@ fn inspect_to(arguments: &InspectArguments, report: &mut Report) -> Result<Exit,
     let candidate = Candidate::find(&arguments.path)?;
     let wasm = read(&candidate.wasm).map_err(input_problem)?;
     let config = RuntimeConfig::default();
-    let engine = engine::make(&config)?;
+    let engine = engine::make(arguments.engine, &config)?;
     let interface = load(&*engine, &wasm).map_err(|error| {
         Problem::from(error).during(format!("`{}` cannot be run here", candidate.wasm.display()))
     })?;

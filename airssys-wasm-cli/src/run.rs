@@ -72,7 +72,7 @@ impl<'a> Session<'a> {
         let plan = Plan::make(arguments)?;
         let schedule = Schedule::make(&arguments.words, &plan)?;
         let decisions = Arc::new(Decisions::new(arguments.audit));
-        let engine = engine::make(&config.runtime)?;
+        let engine = engine::make(arguments.engine, &config.runtime)?;
         let building = Host::builder()
             .config(config)
             .engine(engine)

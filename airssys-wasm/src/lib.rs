@@ -22,6 +22,7 @@
 //! | feature | default | brings |
 //! | --- | --- | --- |
 //! | `wasmtime` | yes | the Wasmtime engine |
+//! | `wasmer` | no | the Wasmer engine; with both, Wasmtime is the one that a builder takes when it is given none |
 //! | `redb` | yes | the redb store: one crash-safe file |
 
 mod artifact;
@@ -49,6 +50,8 @@ pub mod manifest;
 pub use airssys_wasm_core as core;
 pub use airssys_wasm_core::error::{Result, WasmError};
 pub use airssys_wasm_storage as storage;
+#[cfg(feature = "wasmer")]
+pub use airssys_wasm_wasmer as wasmer;
 #[cfg(feature = "wasmtime")]
 pub use airssys_wasm_wasmtime as wasmtime;
 

@@ -54,10 +54,12 @@ fn the_arrows_between_crates_are_the_ones_drawn() {
         ("airssys-wasm-core", &[], &[]),
         ("airssys-wasm-conformance", &["airssys-wasm-core"], &[]),
         ("airssys-wasm-storage", &["airssys-wasm-core"], &["airssys-wasm-conformance"]),
+        ("airssys-wasm-engine", &["airssys-wasm-core"], &[]),
         ("airssys-wasm-wasmtime", &["airssys-wasm-core"], &["airssys-wasm-conformance"]),
+        ("airssys-wasm-wasmer", &["airssys-wasm-core", "airssys-wasm-engine"], &["airssys-wasm-conformance"]),
         (
             "airssys-wasm",
-            &["airssys-wasm-core", "airssys-wasm-storage", "airssys-wasm-wasmtime"],
+            &["airssys-wasm-core", "airssys-wasm-storage", "airssys-wasm-wasmer", "airssys-wasm-wasmtime"],
             &["airssys-wasm-conformance"],
         ),
         ("airssys-wasm-cli", &["airssys-wasm"], &["airssys-wasm-conformance"]),
@@ -110,20 +112,23 @@ fn core_drags_in_nothing_but_proc_macros() {
 }
 
 #[test]
-fn the_default_build_compiles_no_foreign_language_store() {
+fn the_default_build_compiles_no_foreign_language_store_and_no_second_engine() {
     let tree = cargo(&[
         "tree",
         "--locked",
         "--offline",
         "-e",
         "normal,build",
-        "--workspace",
+        "-p",
+        "airssys-wasm-cli",
+        "-p",
+        "airssys-wasm",
         "--prefix",
         "none",
         "--format",
         "{p}",
     ]);
-    for stranger in ["librocksdb-sys", "rocksdb", "bindgen", "cmake", "wasmer"] {
+    for stranger in ["librocksdb-sys", "rocksdb", "bindgen", "cmake", "wasmer-compiler", "wasmer-vm"] {
         assert!(
             !tree.lines().any(|line| line.split(' ').next() == Some(stranger)),
             "{stranger} is in the default build"

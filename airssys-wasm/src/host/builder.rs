@@ -183,9 +183,23 @@ fn default_engine(config: &RuntimeConfig) -> Result<Arc<dyn RuntimeEngine>> {
     Ok(Arc::new(WasmtimeEngine::new(config)?))
 }
 
-#[cfg(not(feature = "wasmtime"))]
+#[cfg(all(feature = "wasmer", not(feature = "wasmtime")))]
+fn default_engine(config: &RuntimeConfig) -> Result<Arc<dyn RuntimeEngine>> {
+    use airssys_wasm_wasmer::{WasmerConfig, WasmerEngine};
+    let config = WasmerConfig {
+        max_stack: config.max_stack,
+        code_cache: config.code_cache.clone(),
+        ..WasmerConfig::default()
+    };
+    Ok(Arc::new(WasmerEngine::new(config)?))
+}
+
+#[cfg(not(any(feature = "wasmtime", feature = "wasmer")))]
 fn default_engine(_: &RuntimeConfig) -> Result<Arc<dyn RuntimeEngine>> {
-    Err(invalid("no engine was given, and none is compiled in", "give one, or enable the feature `wasmtime`"))
+    Err(invalid(
+        "no engine was given, and none is compiled in",
+        "give one, or enable the feature `wasmtime` or `wasmer`",
+    ))
 }
 
 async fn open_store(config: StorageConfig) -> Result<Arc<dyn StorageBackend>> {

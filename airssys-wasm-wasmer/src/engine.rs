@@ -1,0 +1,90 @@
+//! The engine: its clock, its cache, and what it tells of itself.
+
+use std::fmt;
+use std::sync::Arc;
+
+use airssys_wasm_core::error::{Limit, Result};
+use airssys_wasm_core::interface::{LOGGING, MESSAGING, STORAGE};
+use airssys_wasm_core::runtime::{ComponentHandle, EngineProfile, LoadOptions, RuntimeEngine};
+use airssys_wasm_engine::code_cache::{CodeCache, Environment};
+use airssys_wasm_engine::ticker::Ticker;
+use airssys_wasm_engine::wasi;
+use async_trait::async_trait;
+
+use crate::code::Compiler;
+use crate::config::WasmerConfig;
+use crate::epoch::Epoch;
+use crate::{WASMER_VERSION, load};
+
+/// Ticks before a guest yields for the first time: calls shorter than one tick never do.
+pub(crate) const EPOCH_SLICE: i64 = 2;
+
+/// Wasmer, with the Component Model supplied by this crate. Cloning copies a pointer.
+///
+/// One thread keeps the time of every component and instance made from this engine. It sleeps while no guest runs, and ends
+/// with the last of them.
+#[derive(Clone)]
+pub struct WasmerEngine(Arc<Shared>);
+
+/// What an engine, its components and their instances share.
+pub(crate) struct Shared {
+    pub(crate) ticker: Arc<Ticker>,
+    pub(crate) epoch: Epoch,
+    pub(crate) cache: Option<CodeCache>,
+    /// What compiled code depends on.
+    pub(crate) environment: Environment,
+    /// Bytes of stack that a guest may use.
+    pub(crate) max_stack: usize,
+    config: WasmerConfig,
+}
+
+impl WasmerEngine {
+    /// Makes an engine. Cheap: it starts a thread, and opens the code cache where there is one.
+    ///
+    /// # Errors
+    /// [`InvalidConfiguration`](airssys_wasm_core::error::ErrorKind::InvalidConfiguration) for a setting out of range, and for
+    /// a code cache that others can write to; [`Io`](airssys_wasm_core::error::ErrorKind::Io) when the folder of the code cache
+    /// cannot be used, or the thread not be started.
+    pub fn new(config: WasmerConfig) -> Result<Self> {
+        config.check()?;
+        let cache = config.code_cache.as_deref().map(CodeCache::open).transpose()?;
+        let ticker = Ticker::start(config.tick)?;
+        let epoch = Epoch::default();
+        ticker.drive(epoch.hand());
+        let environment = Environment::of((WASMER_VERSION, load::PLAN_FORMAT, Compiler::new().settings()));
+        let max_stack = config.max_stack.as_usize();
+        Ok(Self(Arc::new(Shared { ticker, epoch, cache, environment, max_stack, config })))
+    }
+}
+
+impl fmt::Debug for WasmerEngine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WasmerEngine").field("config", &self.0.config).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl RuntimeEngine for WasmerEngine {
+    fn profile(&self) -> EngineProfile {
+        let ours = [LOGGING, MESSAGING, STORAGE].map(str::to_owned);
+        EngineProfile {
+            name: "wasmer",
+            version: WASMER_VERSION,
+            enforces: &[
+                Limit::Fuel,
+                Limit::Memory,
+                Limit::TableElements,
+                Limit::Instances,
+                Limit::Handles,
+                Limit::Transfer,
+                Limit::Reply,
+            ],
+            deadlines: true,
+            imports: ours.into_iter().chain(wasi::interfaces()).collect(),
+        }
+    }
+
+    async fn load(&self, wasm: &[u8], options: LoadOptions) -> Result<ComponentHandle> {
+        load::load(&self.0, wasm, options).await
+    }
+}
