@@ -4,20 +4,20 @@
 //! the thread looks through the notes when the earliest deadline has passed that it was told of: once in a while, whatever
 //! the number of messages. It depends on no executor, and a deadline is met to about a millisecond.
 
+use std::cell::Cell;
 use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
-use airssys_wasm_core::messaging::MessageId;
 
-/// Notes are kept in this many places, so that workers do not wait for each other.
+/// Notes are kept in this many places, so that threads do not wait for each other's cache line.
 const SHARDS: usize = 16;
 /// The shortest time between two looks through all notes: what somebody who asks with many short deadlines can cost others.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -79,15 +79,13 @@ impl Deadlines {
         Ok(Self(shared))
     }
 
-    /// Waits for the answer to this message, at most until `deadline`.
+    /// Waits for an answer, at most until `deadline`.
     pub(crate) fn wait<F: Future + Unpin>(
         &self,
         deadline: Option<Instant>,
-        message: MessageId,
         answer: F,
     ) -> impl Future<Output = Result<F::Output, Passed>> {
-        let shard = (message.low() % SHARDS as u64) as usize;
-        Wait { shared: &self.0, shard, deadline, note: None, answer }
+        Wait { shared: &self.0, deadline, note: None, answer }
     }
 }
 
@@ -174,6 +172,21 @@ impl Shared {
 }
 
 impl Shard {
+    /// The one that this thread notes its waits in.
+    fn of_thread(shards: &[Self; SHARDS]) -> &Self {
+        thread_local! {
+            static SHARD: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let index = SHARD.with(|shard| {
+            if shard.get() == usize::MAX {
+                shard.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
+            }
+            shard.get()
+        });
+        &shards[index]
+    }
+
     fn lock(&self) -> MutexGuard<'_, Notes> {
         // Nothing that runs under the lock leaves the notes half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
@@ -211,10 +224,9 @@ impl Notes {
 
 struct Wait<'d, F> {
     shared: &'d Shared,
-    shard: usize,
     deadline: Option<Instant>,
     /// Where the wait is noted; one that never waits is not.
-    note: Option<usize>,
+    note: Option<(&'d Shard, usize)>,
     answer: F,
 }
 
@@ -227,14 +239,17 @@ impl<F: Future + Unpin> Future for Wait<'_, F> {
             return Poll::Ready(Ok(answer));
         }
         let Some(deadline) = this.deadline else { return Poll::Pending };
-        let notes = &this.shared.shards[this.shard];
         match this.note {
             // A deadline that has passed already is seen by the thread at once.
-            None => this.note = Some(notes.lock().insert(deadline, context.waker().clone())),
-            Some(_) if Instant::now() >= deadline => return Poll::Ready(Err(Passed)),
-            Some(index) => {
+            None => {
                 let waker = context.waker().clone();
-                let before = match &mut notes.lock().slots[index] {
+                let shard = Shard::of_thread(&this.shared.shards);
+                this.note = Some((shard, shard.lock().insert(deadline, waker)));
+            }
+            Some(_) if Instant::now() >= deadline => return Poll::Ready(Err(Passed)),
+            Some((shard, index)) => {
+                let waker = context.waker().clone();
+                let before = match &mut shard.lock().slots[index] {
                     Slot::Taken(_, noted) => noted.replace(waker),
                     Slot::Free(_) => unreachable!("a slot is taken until its wait is dropped"),
                 };
@@ -248,9 +263,9 @@ impl<F: Future + Unpin> Future for Wait<'_, F> {
 
 impl<F> Drop for Wait<'_, F> {
     fn drop(&mut self) {
-        if let Some(index) = self.note {
+        if let Some((shard, index)) = self.note {
             // The waker is dropped outside of the lock: it is the executor's code.
-            let slot = self.shared.shards[self.shard].lock().remove(index);
+            let slot = shard.lock().remove(index);
             drop(slot);
         }
     }
@@ -265,10 +280,6 @@ mod tests {
 
     use super::*;
 
-    fn id(number: u64) -> MessageId {
-        MessageId::from_parts(0, number)
-    }
-
     fn noted(deadlines: &Deadlines) -> usize {
         deadlines.0.shards.iter().map(|shard| shard.lock().taken).sum()
     }
@@ -277,9 +288,9 @@ mod tests {
     async fn what_is_not_answered_ends_at_its_deadline_in_whatever_order_it_was_asked() {
         let deadlines = Deadlines::start().unwrap();
         let start = Instant::now();
-        let waits = [120, 0, 60, 5, 90].into_iter().zip(0..).map(|(wait, number)| {
+        let waits = [120, 0, 60, 5, 90].map(|wait| {
             let deadline = start + Duration::from_millis(wait);
-            let waiting = deadlines.wait(Some(deadline), id(number), pending::<()>());
+            let waiting = deadlines.wait(Some(deadline), pending::<()>());
             async move {
                 waiting.await.unwrap_err();
                 assert!(Instant::now() >= deadline, "a deadline was met too early");
@@ -292,12 +303,11 @@ mod tests {
     #[tokio::test]
     async fn a_later_wait_with_an_earlier_deadline_is_seen() {
         let deadlines = Deadlines::start().unwrap();
-        let mut long =
-            pin!(deadlines.wait(Some(Instant::now() + Duration::from_secs(600)), id(1), pending::<()>()));
+        let mut long = pin!(deadlines.wait(Some(Instant::now() + Duration::from_secs(600)), pending::<()>()));
         assert!(long.as_mut().now_or_never().is_none());
-        for number in 2..5 {
+        for _ in 0..3 {
             let soon = Instant::now() + Duration::from_millis(2);
-            deadlines.wait(Some(soon), id(number), pending::<()>()).await.unwrap_err();
+            deadlines.wait(Some(soon), pending::<()>()).await.unwrap_err();
         }
         assert!(long.now_or_never().is_none());
     }
@@ -306,10 +316,10 @@ mod tests {
     async fn an_answer_in_time_leaves_no_note() {
         let deadlines = Deadlines::start().unwrap();
         let far = Some(Instant::now() + Duration::from_secs(600));
-        assert_eq!(deadlines.wait(far, id(1), ready(7)).await.unwrap(), 7);
-        assert_eq!(deadlines.wait(None, id(1), ready(7)).await.unwrap(), 7);
+        assert_eq!(deadlines.wait(far, ready(7)).await.unwrap(), 7);
+        assert_eq!(deadlines.wait(None, ready(7)).await.unwrap(), 7);
         let (sender, answer) = tokio::sync::oneshot::channel();
-        let asking = deadlines.wait(far, id(1), answer);
+        let asking = deadlines.wait(far, answer);
         let answering = async {
             tokio::task::yield_now().await;
             assert_eq!(noted(&deadlines), 1);

@@ -74,10 +74,9 @@ impl ComponentRef {
         let deadline = Instant::now().checked_add(timeout);
         let envelope = self.envelope(MessageType::Request, body.into(), deadline, options.trace);
         let (reply, answer) = oneshot::channel();
-        let id = envelope.id;
         self.cell.deliver(envelope, Some(Reply::new(reply, None)))?;
         let failed = |fault| WasmError::messaging("request", fault).with("component", self.id());
-        match self.shared.deadlines.wait(deadline, id, answer).await {
+        match self.shared.deadlines.wait(deadline, answer).await {
             Ok(answered) => answered.unwrap_or_else(|_| Err(failed(MessagingFault::Unavailable))),
             Err(Passed) => Err(failed(MessagingFault::Timeout).with("timeout", format_args!("{timeout:?}"))),
         }

@@ -119,7 +119,7 @@ impl MessagingService for InstanceContext {
         let mut envelope = self.envelope(MessageType::Request, body);
         envelope.deadline = deadline;
         let (reply, answer) = oneshot::channel();
-        let (id, bytes) = (envelope.id, counted(&envelope.body));
+        let bytes = counted(&envelope.body);
         let delivery = Delivery::Message { envelope, reply: Some(Reply::new(reply, Some(waiting.clone()))) };
         granted!(
             receiver
@@ -128,7 +128,7 @@ impl MessagingService for InstanceContext {
                 .map_err(|(no_room, _)| no_room_refusal(receiver.id(), no_room))
         );
         self.unit().count_sent(bytes);
-        let answer = wait_for_answer(&self.shared, receiver.id(), id, answer, deadline).await;
+        let answer = wait_for_answer(&self.shared, receiver.id(), answer, deadline).await;
         waiting.end();
         Ok(answer.and_then(|body| self.cell.check_answer(receiver.id(), body)))
     }
@@ -259,11 +259,10 @@ fn no_room_refusal(receiver: &ComponentId, no_room: NoRoom) -> MessagingRefusal 
 async fn wait_for_answer(
     shared: &Shared,
     receiver: &ComponentId,
-    request: MessageId,
     answer: oneshot::Receiver<Result<Body>>,
     deadline: Option<Instant>,
 ) -> Refusable<Body> {
-    match shared.deadlines.wait(deadline, request, answer).await {
+    match shared.deadlines.wait(deadline, answer).await {
         Err(Passed) => Err(MessagingRefusal::Timeout),
         Ok(Ok(Ok(body))) => Ok(body),
         Ok(Ok(Err(error))) => Err(refusal(receiver, &error)),
@@ -325,7 +324,7 @@ impl PendingRequests {
         // The task cannot come to look for its entry before the entry is there: the lock is held until then.
         let mut pending = asker.pending().lock();
         let waiting = tokio::spawn(async move {
-            let answered = wait_for_answer(&shared, &receiver, request, answer, deadline).await;
+            let answered = wait_for_answer(&shared, &receiver, answer, deadline).await;
             // The room that was kept is that of the smallest answer.
             let outcome = answered.and_then(|body| cell.check_answer(&receiver, body)).and_then(|body| {
                 room.grow(body.size()).map_err(|no_room| no_room_refusal(cell.id(), no_room)).map(|()| body)
