@@ -83,6 +83,7 @@
 //! names the flaw.
 
 pub mod bench;
+pub mod component_model;
 pub mod engine;
 pub mod fakes;
 pub mod guests;
