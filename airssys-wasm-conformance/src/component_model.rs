@@ -147,7 +147,7 @@ fn check(
             match script.follow(directive).await {
                 Ok(()) => {}
                 Err(Failure::Load(why)) if later.iter().any(|feature| why.contains(feature)) => {
-                    findings.refused += 1
+                    findings.refused += 1;
                 }
                 Err(Failure::Nothing) if findings.refused > 0 => {}
                 Err(failure) => findings.wrong.push(format!("  line {}: {failure}", line + 1)),

@@ -1,5 +1,7 @@
 //! What airssys-wasm is about, in a few seconds: `cargo run --example tour`.
 //!
+//! The same on Wasmer: `cargo run --example tour --features wasmer -- --engine wasmer`.
+//!
 //! Four acts, each on real WebAssembly components: one answers and asks another; its state outlives the process; a call
 //! that nobody allowed is denied; a component that never returns is ended while its neighbour goes on answering.
 
@@ -13,7 +15,7 @@ use std::time::{Duration, Instant};
 use airssys_wasm::core::component::{ByteSize, ComponentConfig, ComponentId, ResourceLimits};
 use airssys_wasm::core::config::{HostConfig, RuntimeConfig, StorageConfig};
 use airssys_wasm::core::storage::Durability;
-use airssys_wasm::{Host, Installation};
+use airssys_wasm::{Host, HostBuilder, Installation};
 use airssys_wasm_conformance::guests::Guest;
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -34,7 +36,7 @@ async fn main() -> Outcome {
     state_outlives_the_process(host, folder.path()).await
 }
 
-/// A host on Wasmtime with a store in a file and compiled code kept beside it.
+/// A host with a store in a file and compiled code kept beside it.
 async fn open(folder: &Path) -> Outcome<Host> {
     let config = HostConfig {
         runtime: RuntimeConfig { code_cache: Some(folder.join("code")), ..RuntimeConfig::default() },
@@ -45,7 +47,28 @@ async fn open(folder: &Path) -> Outcome<Host> {
         },
         ..HostConfig::default()
     };
-    Ok(Host::builder().config(config).build().await?)
+    let code = config.runtime.code_cache.clone();
+    let building = Host::builder().config(config);
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let building = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] | ["--engine", "wasmtime"] => building,
+        ["--engine", "wasmer"] => on_wasmer(building, code)?,
+        _ => return Err("usage: tour [--engine wasmtime|wasmer]".into()),
+    };
+    Ok(building.build().await?)
+}
+
+#[cfg(feature = "wasmer")]
+fn on_wasmer(building: HostBuilder, code_cache: Option<PathBuf>) -> Outcome<HostBuilder> {
+    use airssys_wasm::wasmer::{WasmerConfig, WasmerEngine};
+
+    let engine = WasmerEngine::new(WasmerConfig { code_cache, ..WasmerConfig::default() })?;
+    Ok(building.engine(std::sync::Arc::new(engine)))
+}
+
+#[cfg(not(feature = "wasmer"))]
+fn on_wasmer(_: HostBuilder, _: Option<PathBuf>) -> Outcome<HostBuilder> {
+    Err("build the tour with `--features wasmer`".into())
 }
 
 async fn components_answer_each_other(host: &Host) -> Outcome {
@@ -108,7 +131,10 @@ async fn state_outlives_the_process(host: Host, folder: &Path) -> Outcome {
     println!("\n4. State outlives the process");
     let report = host.shutdown(Duration::from_secs(5)).await;
     println!("   the host is shut down: {} messages dropped", report.dropped());
-    let status = Command::new(std::env::current_exe()?).env(STORE, folder).status()?;
+    let status = Command::new(std::env::current_exe()?)
+        .args(std::env::args_os().skip(1))
+        .env(STORE, folder)
+        .status()?;
     if status.success() { Ok(()) } else { Err(format!("the other process ended with {status}").into()) }
 }
 

@@ -20,7 +20,18 @@ pub fn id(text: &str) -> ComponentId {
     text.parse().expect("tests use valid ids")
 }
 
+/// The engine under test: Wasmtime, or the one that `AIRSSYS_WASM_ENGINE` names.
 pub fn engine() -> Arc<dyn RuntimeEngine> {
+    match std::env::var("AIRSSYS_WASM_ENGINE").as_deref() {
+        Err(_) | Ok("wasmtime") => {}
+        #[cfg(feature = "wasmer")]
+        Ok("wasmer") => {
+            let engine =
+                airssys_wasm::wasmer::WasmerEngine::new(airssys_wasm::wasmer::WasmerConfig::default());
+            return Arc::new(engine.expect("the engine can be made"));
+        }
+        Ok(other) => panic!("the tests are not built with an engine `{other}`"),
+    }
     let config =
         WasmtimeConfig { allocation: Allocation::Pooling { max_instances: 50 }, ..WasmtimeConfig::default() };
     Arc::new(WasmtimeEngine::new(config).expect("the engine can be made"))
