@@ -6,12 +6,14 @@ use std::sync::{Arc, OnceLock};
 use airssys_wasm_core::error::{ErrorKind, Limit, Result, WasmError};
 use airssys_wasm_core::interface::{LOGGING, MESSAGING, STORAGE};
 use airssys_wasm_core::runtime::{ComponentHandle, EngineProfile, LoadOptions, Metering, RuntimeEngine};
+use airssys_wasm_engine::code_cache::{CodeCache, Environment};
+use airssys_wasm_engine::ticker::Ticker;
+use airssys_wasm_engine::wasi::interfaces;
 use async_trait::async_trait;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
-use crate::budget::Ticker;
-use crate::code_cache::{CodeCache, Environment};
+use crate::budget::EngineEpoch;
 use crate::config::{Allocation, WasmtimeConfig};
 use crate::instance::State;
 use crate::{WASMTIME_VERSION, fault, host, load, wasi};
@@ -63,7 +65,7 @@ impl RuntimeEngine for WasmtimeEngine {
                 Limit::Reply,
             ],
             deadlines: true,
-            imports: ours.into_iter().chain(wasi::interfaces()).collect(),
+            imports: ours.into_iter().chain(interfaces()).collect(),
         }
     }
 
@@ -85,6 +87,13 @@ pub(crate) struct Shared {
 pub(crate) struct Flavour {
     pub(crate) metered: bool,
     pub(crate) on_demand: bool,
+}
+
+impl Flavour {
+    /// Part of the name of its code in the cache.
+    pub(crate) fn name(self) -> [u8; 2] {
+        [u8::from(self.metered), u8::from(self.on_demand)]
+    }
 }
 
 /// An engine of Wasmtime, and everything a component can import from us and from WASI.
@@ -124,7 +133,7 @@ impl Shared {
         let prepared = self.prepare(flavour)?;
         let engine = prepared.engine.weak();
         if slot.set(prepared).is_ok() {
-            self.ticker.drive(engine);
+            self.ticker.drive(EngineEpoch(engine));
         }
         Ok(slot.get().expect("the slot was just filled, by us or by somebody else"))
     }
@@ -146,6 +155,6 @@ impl Shared {
                     .because(fault::plain(&error))
             },
         )?;
-        Ok(Prepared { environment: Environment::of(&engine), engine, linker })
+        Ok(Prepared { environment: Environment::of(engine.precompile_compatibility_hash()), engine, linker })
     }
 }

@@ -1,14 +1,14 @@
 //! Errors of Wasmtime, as the typed errors that every engine agrees on.
 
-use std::any::Any;
 use std::fmt;
 
-use airssys_wasm_core::error::{ErrorKind, Limit, TrapKind, WasmError};
+use airssys_wasm_core::error::{Limit, TrapKind, WasmError};
+pub(crate) use airssys_wasm_engine::text::{escaped, guest_text, of_panic, timeout};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
-use crate::budget::{DeadlinePassed, Ended};
+use crate::budget::DeadlinePassed;
 use crate::limits::Totals;
 
 /// The most characters of a text that a guest wrote into an error.
@@ -51,31 +51,6 @@ pub(crate) fn of_instantiation(
     of_call(operation, error, totals)
 }
 
-/// What a call ended with when it was ended from outside.
-pub(crate) fn of_end(operation: &'static str, ended: Ended) -> WasmError {
-    match ended {
-        Ended::Deadline => timeout(operation),
-        Ended::Panicked(panic) => of_panic(operation, &*panic),
-    }
-}
-
-/// A deadline that passed.
-pub(crate) fn timeout(operation: &'static str) -> WasmError {
-    WasmError::new(ErrorKind::ExecutionTimeout, operation)
-}
-
-/// A panic in a function of the host.
-pub(crate) fn of_panic(operation: &'static str, panic: &(dyn Any + Send)) -> WasmError {
-    let text = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    WasmError::trapped(operation, TrapKind::HostFault)
-        .saying("a host function panicked, and the call was ended")
-        .with("panic", escaped(text, MAX_TEXT))
-}
-
 /// An error of Wasmtime as a source: its cause, without the backtrace that is wrapped around it.
 pub(crate) fn plain(error: &wasmtime::Error) -> String {
     escaped(&error.root_cause().to_string(), MAX_TEXT)
@@ -85,28 +60,6 @@ pub(crate) fn plain(error: &wasmtime::Error) -> String {
 pub(crate) fn chain(error: &wasmtime::Error) -> String {
     let links: Vec<_> = error.chain().map(ToString::to_string).collect();
     escaped(&links.join(": "), MAX_TEXT)
-}
-
-/// Text of a guest, for people: no control characters, and not without end.
-pub(crate) fn escaped(text: &str, most: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(most));
-    for (position, character) in text.chars().enumerate() {
-        if position == most {
-            out.push('…');
-            break;
-        }
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    out
-}
-
-/// The text of a failure that a guest returned.
-pub(crate) fn guest_text(text: &str) -> String {
-    escaped(text, MAX_TEXT)
 }
 
 fn classify(operation: &'static str, error: &wasmtime::Error, totals: &Totals) -> WasmError {
@@ -300,7 +253,7 @@ pub(crate) fn is_below_guest(error: &wasmtime::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use airssys_wasm_core::component::ResourceLimits;
-    use airssys_wasm_core::error::Detail;
+    use airssys_wasm_core::error::{Detail, ErrorKind};
 
     use super::*;
 
@@ -334,12 +287,5 @@ mod tests {
         let text = error.to_string();
         let wrapped = wasmtime::Error::new(error).context("something around it");
         assert_eq!(of_call("execute", wrapped, &totals()).to_string(), text);
-    }
-
-    #[test]
-    fn texts_of_guests_are_cut_and_escaped() {
-        assert_eq!(escaped("a\n\u{1b}[31mb\0", 80), "a\\n\\u{1b}[31mb\\u{0}");
-        assert_eq!(escaped("abcdef", 3), "abc…");
-        assert_eq!(escaped("äöü", 3), "äöü");
     }
 }

@@ -9,12 +9,14 @@ use airssys_wasm_core::capability::Topic;
 use airssys_wasm_core::component::{
     ComponentConfig, ComponentInput, ComponentMetadata, ComponentOutput, ResourceLimits,
 };
-use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode, Limit, Result, WasmError};
+use airssys_wasm_core::error::{Detail, ErrorKind, Limit, Result, WasmError};
 use airssys_wasm_core::interface::{COMPONENT, MIGRATION, REPLIES};
 use airssys_wasm_core::messaging::{Body, ContentType, Envelope, MessageId, Sender};
 use airssys_wasm_core::runtime::{
     CallBudget, Component, ExecutionState, ExportName, HostServices, MessagingRefusal, ResourceUsage, Value,
 };
+use airssys_wasm_engine::text::{failed, missing};
+use airssys_wasm_engine::ticker::Ended;
 use async_trait::async_trait;
 use wasmtime::component::{Instance as WasmtimeInstance, Type, Val};
 use wasmtime::{Store, component};
@@ -36,7 +38,7 @@ const DYNAMIC_BYTE: usize = size_of::<Val>();
 const EXECUTE: &str = "execute";
 
 /// What came of polling a call of a guest.
-type Called<T> = std::result::Result<wasmtime::Result<T>, budget::Ended>;
+type Called<T> = std::result::Result<wasmtime::Result<T>, Ended>;
 
 /// What the host functions of an instance see.
 pub(crate) struct State {
@@ -113,7 +115,7 @@ impl Instance {
         let instance = match made {
             Ok(Ok(instance)) => instance,
             Ok(Err(error)) => return Err(fault::of_instantiation(OPERATION, error, &store.data().totals)),
-            Err(ended) => return Err(fault::of_end(OPERATION, ended)),
+            Err(ended) => return Err(ended.into_error(OPERATION)),
         };
         // An interface of ours with other types is not ours: only calls by name reach it.
         let component =
@@ -240,7 +242,7 @@ impl Instance {
                 self.check_transfer(EXECUTE, failure.message.len()).map(|()| Err(failure))
             }
             Ok(Err(error)) => Err(self.fault_of_reply(error)),
-            Err(ended) => Err(fault::of_end(EXECUTE, ended)),
+            Err(ended) => Err(ended.into_error(EXECUTE)),
         };
         self.finish(call, outcome)?.map_err(|failure| failed(EXECUTE, failure.code.into(), &failure.message))
     }
@@ -341,7 +343,7 @@ impl Instance {
         let outcome = match outcome {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(fault::of_call(call.operation, error, &self.store.data().totals)),
-            Err(ended) => Err(fault::of_end(call.operation, ended)),
+            Err(ended) => Err(ended.into_error(call.operation)),
         };
         self.finish(call, outcome)
     }
@@ -559,18 +561,6 @@ fn set_fuel(store: &mut Store<State>, fuel: Option<u64>) {
     if let Some(fuel) = fuel {
         store.set_fuel(fuel).expect("fuel is only given to components that were compiled to count it");
     }
-}
-
-fn missing(operation: &'static str, interface: &str) -> WasmError {
-    WasmError::new(ErrorKind::ComponentNotFound, operation)
-        .saying("the component does not export this interface")
-        .with("interface", interface)
-}
-
-fn failed(operation: &'static str, code: FailureCode, message: &str) -> WasmError {
-    WasmError::new(ErrorKind::ExecutionFailed, operation)
-        .detailed(Detail::Failure(code))
-        .saying(fault::guest_text(message))
 }
 
 /// What a message counts against the limit of bytes handed over.

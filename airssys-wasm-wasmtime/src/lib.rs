@@ -15,7 +15,6 @@
 
 mod bindings;
 mod budget;
-mod code_cache;
 mod config;
 mod engine;
 mod extensions;

@@ -5,13 +5,14 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use airssys_wasm_core::component::ResourceLimits;
 use airssys_wasm_core::error::Result;
 use airssys_wasm_core::interface::WitInterface;
 use airssys_wasm_core::runtime::{LogLevel, LoggingService};
+use airssys_wasm_engine::wasi::{Lines, MAX_RANDOM, MAX_WRITE};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
 use wasmtime::component::{Linker, ResourceTable};
@@ -19,53 +20,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
 
+use crate::host;
 use crate::instance::State;
-use crate::{fault, host};
-
-/// The version of the interfaces below. Components made for any other 0.2 link with it.
-const VERSION: &str = "0.2.12";
-
-const INTERFACES: &[&str] = &[
-    "wasi:cli/environment",
-    "wasi:cli/exit",
-    "wasi:cli/stderr",
-    "wasi:cli/stdin",
-    "wasi:cli/stdout",
-    "wasi:cli/terminal-input",
-    "wasi:cli/terminal-output",
-    "wasi:cli/terminal-stderr",
-    "wasi:cli/terminal-stdin",
-    "wasi:cli/terminal-stdout",
-    "wasi:clocks/monotonic-clock",
-    "wasi:clocks/wall-clock",
-    "wasi:filesystem/preopens",
-    "wasi:filesystem/types",
-    "wasi:io/error",
-    "wasi:io/poll",
-    "wasi:io/streams",
-    "wasi:random/insecure",
-    "wasi:random/insecure-seed",
-    "wasi:random/random",
-    "wasi:sockets/instance-network",
-    "wasi:sockets/ip-name-lookup",
-    "wasi:sockets/network",
-    "wasi:sockets/tcp",
-    "wasi:sockets/tcp-create-socket",
-    "wasi:sockets/udp",
-    "wasi:sockets/udp-create-socket",
-];
-
-/// A line is cut into pieces of this many bytes, so that a guest cannot make the host hold more.
-const MAX_LINE: usize = 4 << 10;
-/// What a guest may write at once.
-const MAX_WRITE: usize = 64 << 10;
-/// The most random bytes of one call.
-const MAX_RANDOM: u64 = 1 << 20;
-
-/// The interfaces that are linked, with their version.
-pub(crate) fn interfaces() -> impl Iterator<Item = String> {
-    INTERFACES.iter().map(|name| format!("{name}@{VERSION}"))
-}
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)
@@ -85,9 +41,8 @@ pub(crate) struct Wasi {
 
 impl Wasi {
     pub(crate) fn new(limits: &ResourceLimits, logging: &Arc<dyn LoggingService>) -> Self {
-        let outputs = [LogLevel::Info, LogLevel::Warn].map(|level| {
-            Output(Arc::new(Lines { logging: Arc::clone(logging), level, pending: Mutex::default() }))
-        });
+        let outputs = [LogLevel::Info, LogLevel::Warn]
+            .map(|level| Output(Arc::new(Lines::new(Arc::clone(logging), level))));
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         let context = WasiCtxBuilder::new()
@@ -117,42 +72,6 @@ impl WasiView for State {
 /// One of the two outputs of a guest. All of its streams write into the same lines.
 #[derive(Clone)]
 struct Output(Arc<Lines>);
-
-struct Lines {
-    logging: Arc<dyn LoggingService>,
-    level: LogLevel,
-    pending: Mutex<Vec<u8>>,
-}
-
-impl Lines {
-    fn write(&self, bytes: &[u8]) -> Result<()> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (text, ends) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));
-            for part in text.chunks(MAX_LINE) {
-                if pending.len() + part.len() > MAX_LINE {
-                    self.log(&mut pending)?;
-                }
-                pending.extend_from_slice(part);
-            }
-            if ends {
-                self.log(&mut pending)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn end(&self) -> Result<()> {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        if pending.is_empty() { Ok(()) } else { self.log(&mut pending) }
-    }
-
-    fn log(&self, pending: &mut Vec<u8>) -> Result<()> {
-        let bytes = std::mem::take(pending);
-        let text = String::from_utf8_lossy(&bytes);
-        self.logging.log(self.level, &fault::escaped(text.strip_suffix('\r').unwrap_or(&text), MAX_LINE))
-    }
-}
 
 impl IsTerminal for Output {
     fn is_terminal(&self) -> bool {
@@ -201,45 +120,5 @@ impl AsyncWrite for Output {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[derive(Debug, Default)]
-    struct Collected(Mutex<Vec<String>>);
-
-    impl LoggingService for Collected {
-        fn log(&self, _: LogLevel, message: &str) -> Result<()> {
-            self.0.lock().unwrap().push(message.to_owned());
-            Ok(())
-        }
-
-        fn enabled(&self, _: LogLevel) -> Result<bool> {
-            Ok(true)
-        }
-    }
-
-    #[test]
-    fn output_is_cut_into_lines() {
-        let check = |writes: &[&[u8]], expected: &[&str]| {
-            let logging = Arc::new(Collected::default());
-            let lines = Lines {
-                logging: Arc::clone(&logging) as _,
-                level: LogLevel::Info,
-                pending: Mutex::default(),
-            };
-            writes.iter().for_each(|bytes| lines.write(bytes).unwrap());
-            lines.end().unwrap();
-            assert_eq!(*logging.0.lock().unwrap(), expected);
-        };
-        check(&[], &[]);
-        check(&[b"a\nb\r\nc"], &["a", "b", "c"]);
-        check(&[b"a", b"b", b"\n\n"], &["ab", ""]);
-        check(&[b"\x1b[2J\x00\xff"], &["\\u{1b}[2J\\u{0}\u{fffd}"]);
-        let long = vec![b'x'; 2 * MAX_LINE + 1];
-        check(&[&long], &["x".repeat(MAX_LINE).as_str(), "x".repeat(MAX_LINE).as_str(), "x"]);
     }
 }

@@ -55,7 +55,11 @@ fn the_arrows_between_crates_are_the_ones_drawn() {
         ("airssys-wasm-conformance", &["airssys-wasm-core"], &[]),
         ("airssys-wasm-storage", &["airssys-wasm-core"], &["airssys-wasm-conformance"]),
         ("airssys-wasm-engine", &["airssys-wasm-core"], &[]),
-        ("airssys-wasm-wasmtime", &["airssys-wasm-core"], &["airssys-wasm-conformance"]),
+        (
+            "airssys-wasm-wasmtime",
+            &["airssys-wasm-core", "airssys-wasm-engine"],
+            &["airssys-wasm-conformance"],
+        ),
         ("airssys-wasm-wasmer", &["airssys-wasm-core", "airssys-wasm-engine"], &["airssys-wasm-conformance"]),
         (
             "airssys-wasm",
