@@ -16,6 +16,9 @@ use crate::config::WasmerConfig;
 use crate::epoch::Epoch;
 use crate::{WASMER_VERSION, load};
 
+/// What plans are written with: this crate, and the one whose types they hold.
+const PLAN_VERSIONS: (&str, &str) = (env!("CARGO_PKG_VERSION"), "wasmtime-environ 48.0.8");
+
 /// Ticks before a guest yields for the first time: calls shorter than one tick never do.
 pub(crate) const EPOCH_SLICE: i64 = 2;
 
@@ -51,7 +54,8 @@ impl WasmerEngine {
         let ticker = Ticker::start(config.tick)?;
         let epoch = Epoch::default();
         ticker.drive(epoch.hand());
-        let environment = Environment::of((WASMER_VERSION, load::PLAN_FORMAT, Compiler::new().settings()));
+        let environment =
+            Environment::of((WASMER_VERSION, PLAN_VERSIONS, load::PLAN_FORMAT, Compiler::new().settings()));
         let max_stack = config.max_stack.as_usize();
         Ok(Self(Arc::new(Shared { ticker, epoch, cache, environment, max_stack, config })))
     }

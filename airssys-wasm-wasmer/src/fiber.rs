@@ -26,7 +26,7 @@ use wasmer_vm::{Trap, TrapCode, VMConfig, catch_traps};
 mod signal;
 
 /// What is left of a stack for host functions, beyond what guests may use.
-const RESERVE: usize = 128 << 10;
+const RESERVE: usize = 512 << 10;
 /// Wasmer's stack is only passed through on the way to the fiber's.
 const OUTER: VMConfig = VMConfig { wasm_stack_size: Some(64 << 10) };
 
@@ -77,6 +77,15 @@ struct Running(CoroutineTrapHandler<Option<Signal>>);
 struct Signal {
     pc: usize,
     code: Option<TrapCode>,
+}
+
+/// What ran on this thread before a slice: put back when the slice is over, however it ends.
+struct Before(Option<Running>);
+
+impl Drop for Before {
+    fn drop(&mut self) {
+        RUNNING.set(self.0);
+    }
 }
 
 thread_local! {
@@ -151,7 +160,7 @@ impl Fiber {
         let guest = self.0.as_mut().expect("a fiber has its stack until it is taken apart");
         let running = Running(guest.trap_handler());
         let guest = ptr::from_mut(guest);
-        let before = RUNNING.get();
+        let _before = Before(RUNNING.get());
         let slice = move || {
             RUNNING.set(Some(running));
             // SAFETY: `self` is borrowed until the slice is over.
@@ -163,7 +172,6 @@ impl Fiber {
         // closure and of the coroutine, which hold nothing to be dropped.
         #[expect(unsafe_code, reason = "runs guest code")]
         let outcome = unsafe { catch_traps(Some(signal::handler()), &OUTER, slice) };
-        RUNNING.set(before);
         match outcome {
             Ok(CoroutineResult::Return(None)) => Slice::Done,
             Ok(CoroutineResult::Return(Some(Signal { pc, code }))) => {

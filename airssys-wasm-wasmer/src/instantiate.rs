@@ -78,6 +78,7 @@ impl Linkage {
 pub(crate) fn instantiate(store: &Store, linkage: &mut Linkage) -> Result<()> {
     let plan = &store.loaded.plan;
     for initializer in &plan.component.initializers {
+        store.check_time()?;
         match initializer {
             GlobalInitializer::InstantiateModule(InstantiateModule::Static(module, arguments), inner) => {
                 let made = make(store, linkage, *module, arguments)?;
@@ -163,10 +164,15 @@ fn make(
         }
     };
     imports.push(check);
-    if plan.added_functions > 1 {
+    if plan.grows_tables {
         let target = Tables { store: NonNull::from(store), instance: linkage.modules.len() };
         let (_, grow) = store.core.borrow_mut().add_function(&loaded.grow, trampolines::check_growth, target);
         imports.push(grow);
+    }
+    if plan.needs_room {
+        let entry = trampolines::check_room;
+        let (_, room) = store.core.borrow_mut().add_function(&loaded.room, entry, NonNull::from(store));
+        imports.push(room);
     }
     if loaded.counting == Counting::Epochs {
         imports.push(again(&linkage.epoch));

@@ -28,6 +28,16 @@ pub(crate) const MODULE: &str = "airssys";
 /// What a module that grows tables imports after `check`: `[table: i32, by: i32] -> [i32]`. It answers zero when the table
 /// must not grow, and `table.grow` then answers -1.
 pub(crate) const GROW: &str = "grow";
+/// What a module imports after these, `[] -> []`, when it has operators that the engine's own library carries out on the guest's stack. It
+/// is called before each of them, and does not return when too little of the stack is left.
+pub(crate) const ROOM: &str = "room";
+
+/// Which of these a module imports.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Needs {
+    pub(crate) grow: bool,
+    pub(crate) room: bool,
+}
 
 /// What a guest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,8 +102,8 @@ pub(crate) struct Instrumented {
     /// The maxima that were dropped from exported tables which the module defines: table index and maximum. The host
     /// creates these tables, and sees to it that they do not grow further.
     pub(crate) table_maxima: Vec<(u32, u64)>,
-    /// Whether it imports [`GROW`].
-    pub(crate) grows_tables: bool,
+    /// What it imports beside `check` and the counters.
+    pub(crate) needs: Needs,
     /// The new index of the start function, for the host to call: it is guest code like any other, and has no section
     /// any more.
     pub(crate) start: Option<u32>,
@@ -122,6 +132,11 @@ impl Moves {
     /// The index of the function `check`.
     pub(crate) fn check(self) -> u32 {
         self.imported_functions
+    }
+
+    /// The index of the function `room`, in a module that needs it.
+    pub(crate) fn room(self) -> u32 {
+        self.imported_functions + self.added_functions - 1
     }
 
     /// The index of the function `grow`, in a module that grows tables.
@@ -168,11 +183,11 @@ impl Reencode for Moves {
 pub(crate) fn instrument(module: &[u8], counting: Counting) -> Result<Instrumented, InstrumentError> {
     let sections = Sections::read(module)?;
     let scope = Scope::new(&sections)?;
-    let grows_tables = sections.grow_tables()?;
+    let needs = sections.needs()?;
     let moves = Moves {
         imported_functions: scope.imported_functions,
         imported_globals: scope.imported_globals,
-        added_functions: if grows_tables { 2 } else { 1 },
+        added_functions: 1 + u32::from(needs.grow) + u32::from(needs.room),
         added_globals: counting.globals(),
     };
     let mut writer = Writer {
@@ -180,7 +195,7 @@ pub(crate) fn instrument(module: &[u8], counting: Counting) -> Result<Instrument
         scope,
         moves,
         counting,
-        grows_tables,
+        needs,
         types: TypeSection::new(),
         table_maxima: Vec::new(),
     };
@@ -193,7 +208,7 @@ pub(crate) fn instrument(module: &[u8], counting: Counting) -> Result<Instrument
         #[cfg(test)]
         moves,
         table_maxima: writer.table_maxima,
-        grows_tables,
+        needs,
         start,
     })
 }
@@ -204,7 +219,7 @@ struct Writer<'a> {
     scope: Scope,
     moves: Moves,
     counting: Counting,
-    grows_tables: bool,
+    needs: Needs,
     types: TypeSection,
     table_maxima: Vec<(u32, u64)>,
 }
@@ -218,10 +233,11 @@ impl Writer<'_> {
             Counting::Epochs => self.scope.add_type(&mut self.types, vec![], vec![]),
             Counting::Fuel => self.scope.add_type(&mut self.types, vec![ValType::I64], vec![ValType::I64]),
         };
-        let grow = self.grows_tables.then(|| {
+        let grow = self.needs.grow.then(|| {
             self.scope.add_type(&mut self.types, vec![ValType::I32, ValType::I32], vec![ValType::I32])
         });
-        let imports = self.imports(check, grow)?;
+        let room = self.needs.room.then(|| self.scope.add_type(&mut self.types, vec![], vec![]));
+        let imports = self.imports(check, grow, room)?;
         let tables = self.tables()?;
         // Bodies may add types, so the code is written before the types are complete.
         let code = self.code(source)?;
@@ -274,7 +290,12 @@ impl Writer<'_> {
         Ok(module.finish())
     }
 
-    fn imports(&mut self, check: u32, grow: Option<u32>) -> Result<ImportSection, InstrumentError> {
+    fn imports(
+        &mut self,
+        check: u32,
+        grow: Option<u32>,
+        room: Option<u32>,
+    ) -> Result<ImportSection, InstrumentError> {
         let mut imports = ImportSection::new();
         if let Some(section) = self.sections.imports.take() {
             for import in section.into_imports() {
@@ -290,8 +311,12 @@ impl Writer<'_> {
         for (position, name) in self.counting.imports().iter().enumerate() {
             let ty = if position == 0 { EntityType::Function(check) } else { EntityType::Global(counter) };
             imports.import(MODULE, name, ty);
-            if let Some(grow) = grow.filter(|_| position == 0) {
-                imports.import(MODULE, GROW, EntityType::Function(grow));
+            if position == 0 {
+                for (name, ty) in [(GROW, grow), (ROOM, room)] {
+                    if let Some(ty) = ty {
+                        imports.import(MODULE, name, EntityType::Function(ty));
+                    }
+                }
             }
         }
         Ok(imports)

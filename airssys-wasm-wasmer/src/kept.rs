@@ -1,6 +1,7 @@
 //! Resources of a guest that the host has: the guest handed them over in the answer to a dynamic call.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use airssys_wasm_core::error::{Result, TrapKind, WasmError};
 use airssys_wasm_core::runtime::ResourceHandle;
@@ -9,11 +10,13 @@ use wasmtime_environ::component::{ResourceIndex, TypeResourceTableIndex};
 use crate::abi::dynamic::Held;
 use crate::abi::handles::ResourceTypes;
 
+/// The next number of a resource. No two instances of a process give out the same.
+static NEXT: AtomicU64 = AtomicU64::new(1);
+
 /// What the host has of one instance.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
     resources: HashMap<u64, Resource>,
-    next: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -25,9 +28,9 @@ struct Resource {
 impl Kept {
     /// Takes over a resource that stands for `rep`, and gives it a number.
     pub(crate) fn keep(&mut self, kind: ResourceIndex, rep: u32) -> u64 {
-        self.next += 1;
-        self.resources.insert(self.next, Resource { kind, rep });
-        self.next
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        self.resources.insert(number, Resource { kind, rep });
+        number
     }
 
     /// Gives a resource away.

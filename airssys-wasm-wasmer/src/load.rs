@@ -41,7 +41,7 @@ use crate::vm::Signature;
 use crate::wasi;
 
 /// Of plans in the code cache: a change in what they mean takes a new number.
-pub(crate) const PLAN_FORMAT: u32 = 1;
+pub(crate) const PLAN_FORMAT: u32 = 2;
 
 /// Loads a component off the threads that run asynchronous tasks, where there are any.
 pub(crate) async fn load(shared: &Arc<Shared>, wasm: &[u8], options: LoadOptions) -> Result<ComponentHandle> {
@@ -215,6 +215,7 @@ fn link(
         shared: Arc::clone(shared),
         resources: Arc::new(ResourceTypes::of(&plan.component, &plan.types, plan.resource_tables)),
         check: compiler.signature(check),
+        room: compiler.signature(FunctionType::new(vec![], vec![])),
         grow: compiler.signature(FunctionType::new(vec![Type::I32, Type::I32], vec![Type::I32])),
         is_component: ours(COMPONENT).is_some(),
         takes_replies: ours(REPLIES).is_some(),
@@ -369,6 +370,7 @@ pub(crate) struct Loaded {
     pub(crate) answerers: Box<[Answerer]>,
     pub(crate) check: Signature,
     pub(crate) grow: Signature,
+    pub(crate) room: Signature,
     /// The names of the resources that it imports, by their index.
     pub(crate) host_resources: Box<[Box<str>]>,
     pub(crate) imports_wasi: bool,

@@ -76,6 +76,8 @@ pub(crate) struct Store {
     context: Cell<Option<NonNull<Context<'static>>>>,
     pending: RefCell<Option<Pending>>,
     answer: RefCell<Option<Result<Box<dyn Any + Send>>>>,
+    /// Whether the guest left to let others have a turn.
+    yields: Cell<bool>,
     /// Values that are being handed to the guest: a trap must not lose them with the stack.
     held: RefCell<Vec<Box<dyn Any>>>,
 }
@@ -137,6 +139,7 @@ impl Store {
             context: Cell::new(None),
             pending: RefCell::new(None),
             answer: RefCell::new(None),
+            yields: Cell::new(false),
             held: RefCell::default(),
             loaded,
         }
@@ -294,6 +297,13 @@ impl Store {
             if !matches!(slice, Slice::Suspended) {
                 return Poll::Ready(slice);
             }
+            if self.yields.take() {
+                let turn = async {
+                    tokio::task::yield_now().await;
+                    Ok(Box::new(()) as Box<dyn Any + Send>)
+                };
+                *self.pending.borrow_mut() = Some(Box::pin(turn));
+            }
         }
     }
 
@@ -337,13 +347,9 @@ impl Store {
     /// As [`wait`](Self::wait).
     #[expect(unsafe_code, reason = "leaves the stack")]
     pub(crate) unsafe fn give_way(&self) {
-        *self.pending.borrow_mut() = Some(Box::pin(async {
-            tokio::task::yield_now().await;
-            Ok(Box::new(()) as Box<dyn Any + Send>)
-        }));
+        self.yields.set(true);
         // SAFETY: as the caller promises.
         unsafe { self.exit().suspend() };
-        self.answer.borrow_mut().take();
     }
 
     /// Keeps a value outside of the fiber's stack while it is handed to the guest, until [`release`](Self::release).

@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 
 use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use airssys_wasm_engine::text;
+use wasmer_vm::on_host_stack;
 use wasmtime_environ::component::{RuntimeMemoryIndex, TypeResourceTableIndex};
 
 use crate::abi::handles::Dropped;
@@ -37,7 +38,7 @@ pub(crate) unsafe extern "C" fn enter(context: &HostContext<Target>, cells: *mut
         let answer = || unsafe { answer(store, trampoline as usize, cells) };
         catch_unwind(AssertUnwindSafe(answer)).unwrap_or_else(|panic| Err(text::of_panic(OPERATION, &*panic)))
     } else {
-        Err(fault::no_room(OPERATION))
+        Err(on_host_stack(|| fault::no_room(OPERATION)))
     };
     if let Err(error) = answered {
         // SAFETY: as above; the error goes along.
@@ -53,16 +54,28 @@ pub(crate) unsafe extern "C" fn check_epoch(context: &HostContext<NonNull<Store>
     if !store.is_slice_over() {
         return;
     }
-    match store.check_time() {
+    // There may be next to nothing left of the guest's stack.
+    match on_host_stack(|| store.check_time()) {
         Ok(()) => {
             store.next_slice();
-            if store.exit().has_room() {
-                // SAFETY: this runs on the guest's stack, and keeps nothing there.
-                unsafe { store.give_way() };
-            }
+            // SAFETY: this runs on the guest's stack, and keeps nothing there.
+            unsafe { store.give_way() };
         }
         // SAFETY: as above; the error goes along.
         Err(error) => unsafe { store.exit().end(error) },
+    }
+}
+
+/// Called by guests before operators that the engine's library carries out on their stack.
+#[expect(unsafe_code, reason = "called by Wasmer's convention")]
+pub(crate) unsafe extern "C" fn check_room(context: &HostContext<NonNull<Store>>, _: *mut Cell) {
+    // SAFETY: the store outlives the core instances, which import this.
+    let store = unsafe { context.data.as_ref() };
+    let exit = store.exit();
+    if !exit.has_room() {
+        let error = on_host_stack(|| fault::no_room("call"));
+        // SAFETY: this runs on the guest's stack; the error goes along.
+        unsafe { exit.end(error) };
     }
 }
 
@@ -83,7 +96,7 @@ pub(crate) unsafe extern "C" fn check_growth(context: &HostContext<Tables>, cell
     let second = unsafe { cells.add(1) };
     // SAFETY: as above.
     let by = unsafe { second.cast::<u32>().read() };
-    let allowed = store.allows_growth(context.data.instance, table, by);
+    let allowed = on_host_stack(|| store.allows_growth(context.data.instance, table, by));
     // SAFETY: its type says that it returns one `i32`.
     unsafe { cells.cast::<u32>().write(u32::from(allowed)) };
 }
@@ -95,12 +108,12 @@ pub(crate) unsafe extern "C" fn check_fuel(context: &HostContext<NonNull<Store>>
     let store = unsafe { context.data.as_ref() };
     // SAFETY: its type says that it takes one `i64`.
     let count = unsafe { cells.cast::<i64>().read() };
-    let checked = store.check_time().and_then(|()| store.refuel(count));
+    let checked = on_host_stack(|| store.check_time().and_then(|()| store.refuel(count)));
     match checked {
         Ok(count) => {
             // SAFETY: its type says that it returns one `i64`.
             unsafe { cells.cast::<i64>().write(count) };
-            if store.is_slice_over() && store.exit().has_room() {
+            if store.is_slice_over() {
                 store.next_slice();
                 // SAFETY: this runs on the guest's stack, and keeps nothing there.
                 unsafe { store.give_way() };

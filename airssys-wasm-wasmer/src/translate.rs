@@ -46,8 +46,10 @@ pub(crate) struct Plan {
 pub(crate) struct ModulePlan {
     pub(crate) imported_functions: u32,
     pub(crate) imported_globals: u32,
-    /// More than one when the module asks before its tables grow.
-    pub(crate) added_functions: u32,
+    /// Whether it asks before its tables grow.
+    pub(crate) grows_tables: bool,
+    /// Whether it asks for room on the stack.
+    pub(crate) needs_room: bool,
     pub(crate) added_globals: u32,
     /// Tables and the maximum that they declared.
     pub(crate) table_maxima: Vec<(u32, u64)>,
@@ -58,10 +60,11 @@ pub(crate) struct ModulePlan {
 impl ModulePlan {
     /// Where an item of the module is, now that it is instrumented.
     pub(crate) fn item(&self, item: EntityIndex) -> Item {
+        let added_functions = 1 + u32::from(self.grows_tables) + u32::from(self.needs_room);
         let moved = |index: u32, imported, added| if index < imported { index } else { index + added };
         match item {
             EntityIndex::Function(index) => {
-                Item::Function(moved(index.as_u32(), self.imported_functions, self.added_functions))
+                Item::Function(moved(index.as_u32(), self.imported_functions, added_functions))
             }
             EntityIndex::Global(index) => {
                 Item::Global(moved(index.as_u32(), self.imported_globals, self.added_globals))
@@ -206,7 +209,8 @@ pub(crate) fn translate(wasm: &[u8], counting: Counting) -> Result<Translation> 
         plan.modules.push(ModulePlan {
             imported_functions: index(module.module.num_imported_funcs),
             imported_globals: index(module.module.num_imported_globals),
-            added_functions: if instrumented.grows_tables { 2 } else { 1 },
+            grows_tables: instrumented.needs.grow,
+            needs_room: instrumented.needs.room,
             added_globals: counting.globals(),
             table_maxima: instrumented.table_maxima,
             start: instrumented.start,

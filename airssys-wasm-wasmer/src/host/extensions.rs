@@ -9,6 +9,7 @@ use airssys_wasm_core::runtime::{ResourceHandle, Value};
 use airssys_wasm_engine::extensions::name;
 use airssys_wasm_engine::text;
 use futures_util::FutureExt;
+use wasmer_vm::on_host_stack;
 use wasmtime_environ::component::{TypeFuncIndex, TypeResourceTableIndex};
 
 use crate::abi::Cells;
@@ -33,7 +34,8 @@ pub(crate) unsafe fn call(
     let store = side.store;
     let types = &store.loaded.plan.types;
     let kind = &types[function];
-    let arguments = dynamic::lift_parameters(cells, kind.params, types, side)?;
+    // Types can be deep, and the guest's stack nearly full.
+    let arguments = on_host_stack(|| dynamic::lift_parameters(cells, kind.params, types, side))?;
     store.check_transfer(OPERATION, arguments.iter().map(size).sum())?;
     let implementation = Arc::clone(&store.services.extensions[position]);
     let messaging = Arc::clone(&store.services.messaging);
@@ -49,7 +51,7 @@ pub(crate) unsafe fn call(
     let answer = unsafe { store.wait(Box::pin(asking)) }?;
     let held = store.hold(answer);
     let answer = held.downcast_ref::<Vec<Value>>().ok_or_else(|| fault::no_outcome(OPERATION))?;
-    check_answer(position, side, function, answer)?;
+    on_host_stack(|| check_answer(position, side, function, answer))?;
     store.check_transfer(OPERATION, answer.iter().map(size).sum())?;
     let returned = dynamic::lower_results(answer, cells, kind.results, types, side)?;
     store.release();

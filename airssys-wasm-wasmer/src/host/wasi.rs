@@ -33,7 +33,8 @@ pub(crate) unsafe fn call(
     let store = side.store;
     let types = &store.loaded.plan.types;
     let kind = &types[function];
-    let arguments = dynamic::lift_parameters(cells, kind.params, types, side)?;
+    // Types can be deep, and the guest's stack nearly full.
+    let arguments = on_host_stack(|| dynamic::lift_parameters(cells, kind.params, types, side))?;
     store.check_transfer(OPERATION, arguments.iter().map(size).sum())?;
     let world = store.wasi.as_ref().ok_or_else(|| fault::no_outcome(OPERATION))?;
     let answer = on_host_stack(|| catch_unwind(AssertUnwindSafe(|| answerer(world, arguments))));
@@ -50,7 +51,7 @@ pub(crate) unsafe fn call(
         }
     };
     let results = answer.as_slice();
-    check_type(side, function, results)?;
+    on_host_stack(|| check_type(side, function, results))?;
     store.check_transfer(OPERATION, results.iter().map(size).sum())?;
     let returned = dynamic::lower_results(results, cells, kind.results, types, side)?;
     store.release();

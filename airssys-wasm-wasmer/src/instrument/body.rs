@@ -12,6 +12,7 @@ use wasmparser::{FunctionBody, Operator, TryTable};
 
 use super::cost::{self, Bulk};
 use super::scope::{Scope, value_types};
+use super::sections::runs_in_library;
 use super::{Counting, InstrumentError, Moves};
 
 pub(super) struct Body<'a> {
@@ -291,6 +292,10 @@ impl<'a> Body<'a> {
             _ => {
                 if let Some(bulk) = Bulk::of(&op, self.scope)? {
                     self.bulk(bulk, constant);
+                }
+                if runs_in_library(&op) {
+                    let room = self.moves.room();
+                    self.sink().call(room);
                 }
                 if let Operator::TableGrow { table } = op {
                     self.grow_table(table, range)?;

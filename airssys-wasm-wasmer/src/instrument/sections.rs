@@ -6,7 +6,7 @@ use wasmparser::{
     NameSectionReader, Operator, Parser, Payload, TableSectionReader, TagSectionReader, TypeSectionReader,
 };
 
-use super::InstrumentError;
+use super::{InstrumentError, Needs};
 
 #[derive(Default)]
 pub(super) struct Sections<'a> {
@@ -57,16 +57,32 @@ impl<'a> Sections<'a> {
         Ok(sections)
     }
 
-    /// Whether any of its code makes a table longer.
-    pub(super) fn grow_tables(&self) -> Result<bool, InstrumentError> {
+    /// What its code asks of the host.
+    pub(super) fn needs(&self) -> Result<Needs, InstrumentError> {
+        let mut needs = Needs::default();
         for body in &self.bodies {
             let mut reader = body.get_operators_reader()?;
             while !reader.eof() {
-                if let Operator::TableGrow { .. } = reader.read()? {
-                    return Ok(true);
-                }
+                let op = reader.read()?;
+                needs.grow |= matches!(op, Operator::TableGrow { .. });
+                needs.room |= runs_in_library(&op);
             }
         }
-        Ok(false)
+        Ok(needs)
     }
+}
+
+/// Whether the engine calls its library for this operator, on the guest's stack.
+pub(super) fn runs_in_library(op: &Operator<'_>) -> bool {
+    matches!(
+        op,
+        Operator::TableGet { .. }
+            | Operator::TableSet { .. }
+            | Operator::TableInit { .. }
+            | Operator::TableCopy { .. }
+            | Operator::TableFill { .. }
+            | Operator::MemoryInit { .. }
+            | Operator::MemoryCopy { .. }
+            | Operator::MemoryFill { .. }
+    )
 }

@@ -6,7 +6,7 @@ use wasmtime::{
     Mutability, Ref, Store, Trap, Val, ValType,
 };
 
-use super::super::GROW;
+use super::super::{GROW, ROOM};
 use super::{Counting, Instrumented, MODULE, instrument};
 
 /// More than any test needs.
@@ -201,6 +201,7 @@ fn linker(store: &mut Store<Host>, module: &Module) -> Option<Linker<Host>> {
         }
     }
     linker.func_wrap(MODULE, GROW, |_: i32, _: i32| 1).ok()?;
+    linker.func_wrap(MODULE, ROOM, || ()).ok()?;
     linker.allow_shadowing(true);
     linker.define_unknown_imports_as_default_values(&mut *store, module).ok()?;
     Some(linker)
