@@ -449,6 +449,7 @@ impl Store {
         if self.is_of_host(resource) {
             return Ok(rep.into());
         }
+        self.handles.borrow_mut().keep()?;
         Ok(self.kept.borrow_mut().keep(resource, rep))
     }
 
@@ -467,7 +468,9 @@ impl Store {
         let rep = if self.is_of_host(kind) {
             resource as u32
         } else {
-            self.kept.borrow_mut().take(kind, resource)?
+            let rep = self.kept.borrow_mut().take(kind, resource)?;
+            self.handles.borrow_mut().give_back();
+            rep
         };
         self.handles.borrow_mut().insert(ty, rep)
     }

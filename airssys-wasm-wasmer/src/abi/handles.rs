@@ -97,6 +97,20 @@ impl Handles {
         self.alive
     }
 
+    /// Counts a resource that the host keeps after it was lifted.
+    pub(crate) fn keep(&mut self) -> Result<()> {
+        if self.alive >= self.limit {
+            return Err(full(self.limit));
+        }
+        self.alive += 1;
+        Ok(())
+    }
+
+    /// Ends what [`keep`](Self::keep) counted.
+    pub(crate) fn give_back(&mut self) {
+        self.alive -= 1;
+    }
+
     /// `resource.new`, and an `own` that is lowered.
     pub(crate) fn insert(&mut self, ty: TypeResourceTableIndex, rep: u32) -> Result<u32> {
         self.add(ty, Slot::Own { ty, rep, lends: 0 })
