@@ -33,7 +33,10 @@
 //! # use airssys_wasm_core::error::Result;
 //! # use airssys_wasm_core::storage::StorageBackend;
 //! # mod my_store {
-//! #     pub fn open(_: &std::path::Path) -> super::Result<std::sync::Arc<dyn super::StorageBackend>> { todo!() }
+//! #     pub fn open(_: &std::path::Path) -> super::Result<std::sync::Arc<dyn super::StorageBackend>> {
+//! #         use airssys_wasm_core::error::{ErrorKind, WasmError};
+//! #         Err(WasmError::new(ErrorKind::Internal, "open"))
+//! #     }
 //! # }
 //! use std::process::ExitCode;
 //!
@@ -52,7 +55,10 @@
 //! # use airssys_wasm_core::error::Result;
 //! # use airssys_wasm_core::runtime::RuntimeEngine;
 //! # mod my_engine {
-//! #     pub fn new(_: &super::RuntimeConfig) -> super::Result<std::sync::Arc<dyn super::RuntimeEngine>> { todo!() }
+//! #     pub fn new(_: &super::RuntimeConfig) -> super::Result<std::sync::Arc<dyn super::RuntimeEngine>> {
+//! #         use airssys_wasm_core::error::{ErrorKind, WasmError};
+//! #         Err(WasmError::new(ErrorKind::Internal, "open"))
+//! #     }
 //! # }
 //! use std::process::ExitCode;
 //!

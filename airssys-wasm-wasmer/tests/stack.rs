@@ -1,5 +1,7 @@
 //! Guests that come to the end of their stack at a bad moment.
 
+#![cfg(supported)]
+
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 

@@ -81,6 +81,3 @@ fn go_on_at(context: &mut ucontext_t, registers: &TrapHandlerRegs) {
     (into.pc, into.sp) = (pc, sp);
     (into.regs[0], into.regs[1], into.regs[29], into.regs[30]) = (x0, x1, x29, lr);
 }
-
-#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
-compile_error!("the Wasmer engine runs on Linux, on x86-64 and AArch64; use the Wasmtime engine elsewhere");
