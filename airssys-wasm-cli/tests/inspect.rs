@@ -1,10 +1,10 @@
 //! `airssys-wasm inspect`, and what cannot be run is told the same way by `run`.
 
-mod common;
+mod command;
 
 use std::fs;
 
-use common::{Place, airssys, guest};
+use command::{Place, airssys, guest};
 use serde_json::json;
 
 #[test]

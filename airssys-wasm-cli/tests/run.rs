@@ -6,9 +6,9 @@ use std::process::{Child, ChildStdin, Stdio};
 
 use serde_json::json;
 
-mod common;
+mod command;
 
-use common::{Place, Ran, airssys, airssys_reading, command, guest};
+use command::{Place, Ran, airssys, airssys_reading, command, guest};
 
 const COUNTER_GRANT: &str = "storage:local/counter";
 
@@ -298,7 +298,7 @@ fn the_host_can_be_configured_in_a_file() {
 #[test]
 fn compiled_code_is_kept_where_somebody_says_so() {
     let place = Place::new();
-    let cache = common::text(&place.path("code"));
+    let cache = command::text(&place.path("code"));
     for _ in 0..2 {
         airssys(&["run", &guest("echo"), "--code-cache", &cache, "-m", "x"]).ended(0, "x\n");
     }

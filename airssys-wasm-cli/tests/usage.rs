@@ -1,10 +1,10 @@
 //! Help, versions, completions, and what a wrong command line or a wrong file is answered with.
 
-mod common;
+mod command;
 
 use std::fs;
 
-use common::{Place, airssys, guest};
+use command::{Place, airssys, guest};
 
 #[test]
 fn versions_are_those_of_the_lockfile() {
@@ -14,9 +14,25 @@ fn versions_are_those_of_the_lockfile() {
         lock.split_once(&entry).unwrap().1.split_once('"').unwrap().0
     };
     let package = env!("CARGO_PKG_VERSION");
-    let expected =
-        format!("airssys-wasm {package} / wasmtime {} / redb {}\n", version("wasmtime"), version("redb"));
+    let wasmer =
+        if cfg!(feature = "wasmer") { format!(" / wasmer {}", version("wasmer-vm")) } else { String::new() };
+    let (wasmtime, redb) = (version("wasmtime"), version("redb"));
+    let expected = format!("airssys-wasm {package} / wasmtime {wasmtime}{wasmer} / redb {redb}\n");
     airssys(&["--version"]).ended(0, &expected);
+}
+
+#[test]
+fn an_engine_is_chosen_or_missed_in_words() {
+    let greeter = guest("greeter");
+    airssys(&["run", "--engine", "wasmtime", &greeter, "--message", "Ada"]).ended(0, "Hello, Ada!\n");
+    let wasmer = airssys(&["run", "--engine", "wasmer", &greeter, "--message", "Ada"]);
+    if cfg!(all(feature = "wasmer", target_os = "linux")) {
+        wasmer.ended(0, "Hello, Ada!\n");
+    } else {
+        assert_ne!(wasmer.code, Some(0));
+        wasmer.told(&["--engine wasmtime"]);
+    }
+    airssys(&["run", "--engine", "wasmtim", &greeter]).ended(2, "").told(&["'wasmtime'"]);
 }
 
 #[test]
@@ -94,7 +110,7 @@ fn ids_are_unambiguous() {
 #[test]
 fn a_file_that_cannot_be_read_is_wrong_usage() {
     let place = Place::new();
-    let folder = common::text(&place.path(""));
+    let folder = command::text(&place.path(""));
     for command in ["run", "inspect"] {
         airssys(&[command, "absent.wasm"])
             .ended(2, "")

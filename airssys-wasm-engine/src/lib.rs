@@ -4,9 +4,13 @@
 //! under the same seal. What makes them do so is written once.
 
 pub mod binary;
+pub mod call;
 pub mod code_cache;
 pub mod extensions;
 pub mod imports;
+pub mod profile;
 pub mod text;
 pub mod ticker;
+pub mod types;
+pub mod value;
 pub mod wasi;

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod stores;
 
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
@@ -17,7 +17,7 @@ use airssys_wasm_core::storage::{
     MAX_VALUE, Namespace, Precondition, Quota, RECORD_OVERHEAD, StorageBackend, StorageProfile, Usage,
 };
 use airssys_wasm_storage::{EngineError, KeyValueEngine, MemoryEngine, Store, Write};
-use common::{Bench, fault, get, key, keys, put, recount, scan, space, value};
+use stores::{Bench, fault, get, key, keys, put, recount, scan, space, value};
 
 on_every_store! {
     async fn get_returns_what_was_set(bench: Bench) {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod stores;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use airssys_wasm_core::storage::{
     Batch, CommitVersion, Durability, Key, KeyRange, Namespace, Precondition, Quota, RECORD_OVERHEAD, Record,
     Usage,
 };
-use common::{Bench, Numbers, fault, key, recount, space};
+use stores::{Bench, Numbers, fault, key, recount, space};
 
 const STEPS: u32 = 4_000;
 

@@ -3,14 +3,14 @@
 #![cfg(all(feature = "redb", target_os = "linux"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod stores;
 
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use airssys_wasm_core::storage::StorageBackend;
-use common::{put, space, value};
+use stores::{put, space, value};
 
 fn threads() -> usize {
     fs::read_dir("/proc/self/task").unwrap().count()
@@ -41,7 +41,7 @@ async fn nothing_is_left_after_close_or_drop() {
     let path = folder.path().join("store.redb");
     let before = threads();
     for closes in [true, false, true] {
-        let store = common::open(&path);
+        let store = stores::open(&path);
         assert_eq!((threads(), open_files(folder.path())), (before + 1, 1));
         put(&store, &space("a"), "k", "v").await;
         if closes {
@@ -58,5 +58,5 @@ async fn nothing_is_left_after_close_or_drop() {
         assert_eq!(names, ["store.redb"]);
     }
     // What was only `Eventual` is there: closing and dropping synchronise.
-    assert_eq!(value(&common::open(&path), &space("a"), "k").await, Some(b"v".to_vec()));
+    assert_eq!(value(&stores::open(&path), &space("a"), "k").await, Some(b"v".to_vec()));
 }

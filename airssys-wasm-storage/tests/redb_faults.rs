@@ -3,7 +3,7 @@
 #![cfg(feature = "redb")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod stores;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,7 +14,7 @@ use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::error::{Result, StorageFault};
 use airssys_wasm_core::storage::{Batch, Durability, KeyRange, Precondition, StorageBackend};
 use airssys_wasm_storage::{Medium, RedbOptions, RedbStore};
-use common::{Numbers, fault, get, key, recount, space, value};
+use stores::{Numbers, fault, get, key, recount, space, value};
 
 /// Bytes in memory that fail on command. What was not synchronised is kept apart, so that a loss of power can be played.
 #[derive(Debug, Default)]

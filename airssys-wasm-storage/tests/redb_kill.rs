@@ -4,7 +4,7 @@
 #![allow(clippy::print_stdout, reason = "how the child tells its parent what it has done")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod stores;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use airssys_wasm_core::storage::{Batch, Durability, KeyRange, StorageBackend};
-use common::{Numbers, key, open, recount, space};
+use stores::{Numbers, key, open, recount, space};
 
 const CHILD: &str = "AIRSSYS_TEST_WRITE";
 const ROUNDS: u64 = 16;

@@ -3,7 +3,7 @@
 #![cfg(feature = "redb")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod common;
+mod stores;
 
 use std::fs;
 use std::path::Path;
@@ -12,8 +12,8 @@ use std::process::Command;
 use airssys_wasm_core::error::{StorageFault, WasmError};
 use airssys_wasm_core::storage::{Batch, Durability, StorageBackend};
 use airssys_wasm_storage::{KeyValueEngine, RedbOptions, RedbStore, Store, Write};
-use common::{fault, key, put, space, value};
 use redb::{Database, TableDefinition};
+use stores::{fault, key, put, space, value};
 
 const CHILD: &str = "AIRSSYS_TEST_HOLD";
 
@@ -30,7 +30,7 @@ fn refused(path: &Path, expected: StorageFault) -> WasmError {
 }
 
 async fn filled(path: &Path) {
-    let store = common::open(path);
+    let store = stores::open(path);
     for number in 0..20 {
         put(&store, &space("a"), &format!("k{number}"), &"v".repeat(number * 100)).await;
     }
@@ -57,7 +57,7 @@ async fn what_is_not_a_store_is_refused_untouched() {
         refused(&path, StorageFault::Damaged);
     }
     fs::write(&path, &whole).unwrap();
-    assert_eq!(value(&common::open(&path), &space("a"), "k1").await, Some(b"v".repeat(100)));
+    assert_eq!(value(&stores::open(&path), &space("a"), "k1").await, Some(b"v".repeat(100)));
 }
 
 #[tokio::test]
@@ -118,15 +118,15 @@ fn a_path_that_cannot_be_a_store_is_explained() {
 async fn a_store_is_open_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
-    let store = common::open(&path);
+    let store = stores::open(&path);
     put(&store, &space("a"), "k", "v").await;
     assert_eq!(fault(RedbStore::open(&path, RedbOptions::default())), StorageFault::Locked);
     // redb itself is kept out, too.
     assert!(Database::open(&path).is_err());
     drop(store);
-    let store = common::open(&path);
+    let store = stores::open(&path);
     store.close().await.unwrap();
-    let again = common::open(&path);
+    let again = stores::open(&path);
     assert_eq!(value(&again, &space("a"), "k").await, Some(b"v".to_vec()));
     assert_eq!(fault(store.get(&space("a"), &key("k")).await), StorageFault::Closed);
 }
@@ -147,7 +147,7 @@ async fn a_killed_owner_leaves_no_lock() {
     assert_eq!(fault::<()>(Err(error)), StorageFault::Locked);
     child.kill().unwrap();
     child.wait().unwrap();
-    let store = common::open(&path);
+    let store = stores::open(&path);
     assert_eq!(value(&store, &space("a"), "k").await, Some(b"v".to_vec()));
 }
 
@@ -160,7 +160,7 @@ fn refused_without_reading(path: &Path) -> WasmError {
 #[allow(clippy::print_stdout, reason = "how the child speaks to its parent")]
 async fn hold_a_store() {
     let Some(path) = std::env::var_os(CHILD) else { return };
-    let store = common::open(Path::new(&path));
+    let store = stores::open(Path::new(&path));
     let mut batch = Batch::new();
     batch.put(&space("a"), key("k"), "v");
     store.commit(batch, Durability::Immediate).await.unwrap();
@@ -183,7 +183,7 @@ async fn an_unfinished_creation_is_taken_up() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.redb");
     fs::write(folder.path().join("store.redb.new"), "half of a new store").unwrap();
-    let store = common::open(&path);
+    let store = stores::open(&path);
     put(&store, &space("a"), "k", "v").await;
     drop(store);
     let names: Vec<_> =

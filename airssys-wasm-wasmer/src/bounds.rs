@@ -19,6 +19,8 @@ pub(crate) struct Totals(Arc<Mutex<Counts>>);
 struct Counts {
     memory: u64,
     max_memory: u64,
+    /// Bytes of the host for its core instances.
+    bookkeeping: u64,
     /// When the tables were made; they are asked how long they are now.
     table_elements: u64,
     max_table_elements: u64,
@@ -38,6 +40,7 @@ impl Totals {
         Self(Arc::new(Mutex::new(Counts {
             memory: 0,
             max_memory: limits.memory.as_u64(),
+            bookkeeping: 0,
             table_elements: 0,
             max_table_elements: limits.table_elements.into(),
             memories: 0,
@@ -77,16 +80,23 @@ impl Totals {
         self.lock().refused_minimum
     }
 
-    /// Counts one more core instance.
-    pub(crate) fn add_instance(&self) -> bool {
+    /// Counts one more core instance, and the bytes that the host needs to keep it.
+    ///
+    /// What the host keeps is no memory of the guest, and is bounded by the same limit, apart from it.
+    ///
+    /// # Errors
+    /// The limit that does not allow it.
+    pub(crate) fn add_instance(&self, bookkeeping: u64) -> Result<(), Limit> {
         let mut counts = self.lock();
-        let allowed = counts.instances < counts.most;
-        if allowed {
-            counts.instances += 1;
-        } else {
-            counts.refused_minimum.get_or_insert(Limit::Instances);
+        if counts.instances == counts.most {
+            return Err(Limit::Instances);
         }
-        allowed
+        counts.bookkeeping = counts.bookkeeping.saturating_add(bookkeeping);
+        if counts.bookkeeping > counts.max_memory {
+            return Err(Limit::Memory);
+        }
+        counts.instances += 1;
+        Ok(())
     }
 
     /// Whether the tables, which have `elements` now, may get `by` more; a refusal is counted.

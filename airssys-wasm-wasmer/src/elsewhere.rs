@@ -15,13 +15,14 @@ impl WasmerEngine {
     ///
     /// # Errors
     /// [`InvalidConfiguration`](ErrorKind::InvalidConfiguration), always.
+    #[expect(clippy::needless_pass_by_value, reason = "as on systems on which it runs")]
     pub fn new(config: WasmerConfig) -> Result<Self> {
         config.check()?;
         Err(WasmError::new(ErrorKind::InvalidConfiguration, "make engine")
             .saying("the Wasmer engine runs on Linux alone, on x86-64 and AArch64")
             .with("system", std::env::consts::OS)
             .with("processor", std::env::consts::ARCH)
-            .advising("use the Wasmtime engine"))
+            .advising("use the Wasmtime engine: `--engine wasmtime` on the command line"))
     }
 }
 

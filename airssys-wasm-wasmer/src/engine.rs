@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::Arc;
 
-use airssys_wasm_core::error::{Limit, Result};
-use airssys_wasm_core::interface::{LOGGING, MESSAGING, STORAGE};
+use airssys_wasm_core::error::Result;
 use airssys_wasm_core::runtime::{ComponentHandle, EngineProfile, LoadOptions, RuntimeEngine};
 use airssys_wasm_engine::code_cache::{CodeCache, Environment};
+use airssys_wasm_engine::profile;
 use airssys_wasm_engine::ticker::Ticker;
-use airssys_wasm_engine::wasi;
 use async_trait::async_trait;
 
 use crate::code::Compiler;
@@ -70,21 +69,12 @@ impl fmt::Debug for WasmerEngine {
 #[async_trait]
 impl RuntimeEngine for WasmerEngine {
     fn profile(&self) -> EngineProfile {
-        let ours = [LOGGING, MESSAGING, STORAGE].map(str::to_owned);
         EngineProfile {
             name: "wasmer",
             version: WASMER_VERSION,
-            enforces: &[
-                Limit::Fuel,
-                Limit::Memory,
-                Limit::TableElements,
-                Limit::Instances,
-                Limit::Handles,
-                Limit::Transfer,
-                Limit::Reply,
-            ],
+            enforces: profile::LIMITS,
             deadlines: true,
-            imports: ours.into_iter().chain(wasi::interfaces()).collect(),
+            imports: profile::imports(),
         }
     }
 

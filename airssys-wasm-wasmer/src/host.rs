@@ -15,7 +15,8 @@ use wasmer_vm::on_host_stack;
 
 use crate::abi::{Cells, Lift, Lower, lift_parameters, lower_results};
 use crate::fault;
-use crate::store::{Side, Store};
+use crate::side::Side;
+use crate::store::Store;
 
 pub(crate) mod extensions;
 mod logging;

@@ -4,19 +4,20 @@ use std::cell::OnceCell;
 use std::fmt;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant;
 
 use airssys_wasm_core::component::{
     ComponentConfig, ComponentInput, ComponentMetadata, ComponentOutput, ResourceLimits,
 };
 use airssys_wasm_core::error::{Detail, ErrorKind, Limit, Result, WasmError};
 use airssys_wasm_core::interface::{COMPONENT, REPLIES};
-use airssys_wasm_core::messaging::{self, ContentType, Envelope, MessageId, Sender};
+use airssys_wasm_core::messaging::{self, Envelope, MessageId};
 use airssys_wasm_core::runtime::{
     CallBudget, Component, ExecutionState, ExportName, Failure, HostServices, MessagingRefusal,
     ResourceUsage, Value,
 };
-use airssys_wasm_engine::text::{failed, missing, timeout};
+use airssys_wasm_engine::call::{Standing, accept_reply, check_deadline, message_size};
+use airssys_wasm_engine::text::{failed, missing};
+use airssys_wasm_engine::value::size;
 use async_trait::async_trait;
 
 use crate::abi::dynamic::{self, check};
@@ -27,8 +28,8 @@ use crate::host::world::{Body, Message};
 use crate::instantiate::{Linkage, instantiate};
 use crate::kept::Lending;
 use crate::load::{Lifted, Loaded};
-use crate::store::{Outcome, Side, Store};
-use crate::value;
+use crate::side::Side;
+use crate::store::{Outcome, Store};
 use crate::vm::{Cell, CoreInstances};
 
 const EXECUTE: &str = "execute";
@@ -43,14 +44,7 @@ pub(crate) struct Instance {
     reply: usize,
     calls: u64,
     fuel: u64,
-    status: Status,
-}
-
-/// Where an instance stands. A call that is dropped leaves it as it was during the call.
-enum Status {
-    Ready,
-    Calling(&'static str),
-    Ended(Box<str>),
+    standing: Standing,
 }
 
 impl Instance {
@@ -84,18 +78,18 @@ impl Instance {
             reply: limits.reply.as_usize(),
             calls: 0,
             fuel: consumed,
-            status: Status::Ready,
+            standing: Standing::Ready,
         })
     }
 
     /// Begins a call: the instance is poisoned until [`finish`](Self::finish).
     fn begin(&mut self, operation: &'static str, budget: CallBudget) -> Result<()> {
-        self.check_ready(operation)?;
+        self.standing.check_ready(operation)?;
         check_deadline(operation, budget)?;
         let fuel = self.loaded.check_fuel(operation, budget)?;
         self.store.start(operation, budget.deadline, fuel);
         self.calls += 1;
-        self.status = Status::Calling(operation);
+        self.standing = Standing::Calling(operation);
         Ok(())
     }
 
@@ -110,30 +104,13 @@ impl Instance {
             }
             (None, outcome) => outcome,
         };
-        self.status = match &outcome {
-            Ok(_) => Status::Ready,
-            Err(error) => Status::Ended(error.message().into()),
-        };
+        self.standing = Standing::after(&outcome);
         outcome
-    }
-
-    fn check_ready(&self, operation: &'static str) -> Result<()> {
-        let why = match &self.status {
-            Status::Ready => return Ok(()),
-            Status::Calling(dropped) => {
-                format!("its call of `{dropped}` was dropped before it came to an end")
-            }
-            Status::Ended(why) => why.to_string(),
-        };
-        Err(WasmError::new(ErrorKind::Actor, operation)
-            .saying("the instance was ended in the middle of a call, and takes no more")
-            .with("because", why)
-            .advising("make a new instance of the component"))
     }
 
     /// Checks that it takes calls, and that there is a `component` to call.
     fn check_component(&self, operation: &'static str) -> Result<()> {
-        self.check_ready(operation)?;
+        self.standing.check_ready(operation)?;
         if self.loaded.is_component { Ok(()) } else { Err(missing(operation, COMPONENT)) }
     }
 
@@ -171,13 +148,15 @@ impl Instance {
 
     async fn handle(&mut self, message: &Envelope, budget: CallBudget) -> Result<ComponentOutput> {
         self.check_component(EXECUTE)?;
-        self.store.check_transfer(EXECUTE, size(message))?;
+        self.store.check_transfer(EXECUTE, message_size(message))?;
         self.begin(EXECUTE, budget)?;
         let parameters = (Message::from(message),);
         let answered: Result<std::result::Result<Body, Failure>> =
             self.invoke(EXECUTE, COMPONENT, "execute", &parameters, budget).await;
         let outcome = match answered {
-            Ok(Ok(body)) => self.accept_reply(body).map(Ok),
+            Ok(Ok(Body { content_type, payload })) => {
+                accept_reply(EXECUTE, self.reply, content_type.as_deref(), payload).map(Ok)
+            }
             Ok(Err(failure)) => {
                 self.store.check_transfer(EXECUTE, failure.message.len()).map(|()| Err(failure))
             }
@@ -197,18 +176,6 @@ impl Instance {
         error
     }
 
-    fn accept_reply(&self, body: Body) -> Result<ComponentOutput> {
-        let bytes = body.size();
-        if bytes > self.reply {
-            return Err(WasmError::limited(EXECUTE, Limit::Reply)
-                .with("bytes", bytes)
-                .with("limit", self.reply));
-        }
-        // A text that is no media type says nothing: the reply is plain bytes then.
-        let content_type = body.content_type.and_then(|text| text.parse::<ContentType>().ok());
-        Ok(ComponentOutput { body: messaging::Body { content_type, payload: body.payload } })
-    }
-
     async fn hand_reply(
         &mut self,
         request: MessageId,
@@ -216,7 +183,7 @@ impl Instance {
         budget: CallBudget,
     ) -> Result<ComponentOutput> {
         const OPERATION: &str = "handle-reply";
-        self.check_ready(OPERATION)?;
+        self.standing.check_ready(OPERATION)?;
         if !self.loaded.takes_replies {
             return Err(missing(OPERATION, REPLIES));
         }
@@ -293,10 +260,10 @@ impl Component for Instance {
         budget: CallBudget,
     ) -> Result<Option<Value>> {
         const OPERATION: &str = "call";
-        self.check_ready(OPERATION)?;
+        self.standing.check_ready(OPERATION)?;
         let loaded = Arc::clone(&self.loaded);
         let Some(lifted) = loaded.export(export) else { return Err(loaded.no_export(OPERATION, export)) };
-        self.store.check_transfer(OPERATION, arguments.iter().map(value::size).sum())?;
+        self.store.check_transfer(OPERATION, arguments.iter().map(size).sum())?;
         self.check_arguments(OPERATION, export, lifted, arguments)?;
         self.begin(OPERATION, budget)?;
         let store = &*self.store;
@@ -315,7 +282,7 @@ impl Component for Instance {
         let called = called.unwrap_or_else(|ended| Err(ended.into_error(OPERATION)));
         let outcome = called.and_then(|()| {
             let values: Vec<Value> = outcome.take().ok_or_else(|| fault::no_outcome(OPERATION))?;
-            self.store.check_transfer(OPERATION, values.iter().map(value::size).sum())?;
+            self.store.check_transfer(OPERATION, values.iter().map(size).sum())?;
             Ok(values.into_iter().next())
         });
         self.finish(outcome)
@@ -339,10 +306,7 @@ impl Component for Instance {
     }
 
     fn state(&self) -> ExecutionState {
-        match self.status {
-            Status::Ready => ExecutionState::Ready,
-            Status::Calling(_) | Status::Ended(_) => ExecutionState::Poisoned,
-        }
+        self.standing.state()
     }
 
     fn usage(&self) -> ResourceUsage {
@@ -351,7 +315,7 @@ impl Component for Instance {
             memory_bytes: totals.memory_bytes(),
             table_elements: self.store.core.borrow().table_elements(),
             refused_growth: totals.refused_growth(),
-            fuel: self.fuel + if let Status::Calling(_) = self.status { self.store.consumed() } else { 0 },
+            fuel: self.fuel + if self.standing.is_calling() { self.store.consumed() } else { 0 },
             calls: self.calls,
         }
     }
@@ -460,18 +424,4 @@ unsafe fn post_return(store: &Store, lifted: &Lifted, side: &Side<'_>, returned:
 fn no_function() -> WasmError {
     WasmError::new(ErrorKind::Internal, "call")
         .saying("an exported function was not found in its core instance")
-}
-
-fn check_deadline(operation: &'static str, budget: CallBudget) -> Result<()> {
-    if budget.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-        return Err(timeout(operation).saying("the deadline had passed before the call began"));
-    }
-    Ok(())
-}
-
-/// What a message counts against the limit of bytes handed over.
-fn size(message: &Envelope) -> usize {
-    let sender = if let Sender::Component(id) = &message.sender { id.as_str().len() } else { 0 };
-    let trace = message.trace.as_ref().map_or(0, |trace| trace.trace_parent.len() + trace.trace_state.len());
-    message.body.size() + sender + trace + message.topic.as_ref().map_or(0, |topic| topic.as_str().len())
 }

@@ -2,7 +2,7 @@
 
 use std::ptr::NonNull;
 
-use airssys_wasm_core::error::{ErrorKind, Limit, Result, WasmError};
+use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use wasmer_types::Type;
 use wasmer_vm::VMExtern;
 use wasmtime_environ::EntityIndex;
@@ -79,6 +79,11 @@ pub(crate) fn instantiate(store: &Store, linkage: &mut Linkage) -> Result<()> {
     let plan = &store.loaded.plan;
     for initializer in &plan.component.initializers {
         store.check_time()?;
+        if store.is_slice_over() {
+            store.next_slice();
+            // SAFETY: this runs on a fiber, and what its frames hold is borrowed.
+            unsafe { store.give_way() };
+        }
         match initializer {
             GlobalInitializer::InstantiateModule(InstantiateModule::Static(module, arguments), inner) => {
                 let made = make(store, linkage, *module, arguments)?;
@@ -142,8 +147,8 @@ fn make(
 ) -> Result<usize> {
     let loaded = &store.loaded;
     let plan = &loaded.plan.modules[module.as_u32() as usize];
-    if !store.totals.add_instance() {
-        return Err(fault::refused_minimum(OPERATION, Limit::Instances));
+    if let Err(limit) = store.totals.add_instance(plan.bookkeeping) {
+        return Err(fault::refused_minimum(OPERATION, limit));
     }
     let mut imports = Vec::with_capacity(arguments.len() + 3);
     let mut tables = 0;

@@ -102,6 +102,8 @@ pub(crate) struct Instrumented {
     /// The maxima that were dropped from exported tables which the module defines: table index and maximum. The host
     /// creates these tables, and sees to it that they do not grow further.
     pub(crate) table_maxima: Vec<(u32, u64)>,
+    /// The elements of all its segments.
+    pub(crate) elements: u64,
     /// What it imports beside `check` and the counters.
     pub(crate) needs: Needs,
     /// The new index of the start function, for the host to call: it is guest code like any other, and has no section
@@ -184,6 +186,7 @@ pub(crate) fn instrument(module: &[u8], counting: Counting) -> Result<Instrument
     let sections = Sections::read(module)?;
     let scope = Scope::new(&sections)?;
     let needs = sections.needs()?;
+    let elements = sections.elements()?;
     let moves = Moves {
         imported_functions: scope.imported_functions,
         imported_globals: scope.imported_globals,
@@ -209,6 +212,7 @@ pub(crate) fn instrument(module: &[u8], counting: Counting) -> Result<Instrument
         moves,
         table_maxima: writer.table_maxima,
         needs,
+        elements,
         start,
     })
 }

@@ -45,6 +45,8 @@ mod kept;
 #[cfg(supported)]
 mod load;
 #[cfg(supported)]
+mod side;
+#[cfg(supported)]
 mod store;
 #[cfg(supported)]
 mod trampolines;
@@ -52,8 +54,6 @@ mod trampolines;
 mod translate;
 #[cfg(supported)]
 mod types;
-#[cfg(supported)]
-mod value;
 #[cfg(supported)]
 mod vm;
 #[cfg(supported)]

@@ -17,9 +17,10 @@ use airssys_wasm_core::runtime::{
     LoadOptions, LoadedComponent, Metering,
 };
 use airssys_wasm_engine::code_cache::Entry;
-use airssys_wasm_engine::imports::{compatible, is_offered, list, offered_name, unknown_imports};
+use airssys_wasm_engine::imports::{compatible, is_offered, offered_name, unknown_imports};
+use airssys_wasm_engine::types::{TooLarge, Unusual};
 use airssys_wasm_engine::wasi::interfaces as offered_wasi;
-use airssys_wasm_engine::{binary, extensions, text};
+use airssys_wasm_engine::{binary, call, extensions, text};
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use wasmer_compiler::Artifact;
@@ -36,12 +37,12 @@ use crate::host::{self, Import};
 use crate::instance::Instance;
 use crate::instrument::Counting;
 use crate::translate::{self, Plan, Translation};
-use crate::types::{self, Unusual};
+use crate::types;
 use crate::vm::Signature;
 use crate::wasi;
 
 /// Of plans in the code cache: a change in what they mean takes a new number.
-pub(crate) const PLAN_FORMAT: u32 = 2;
+pub(crate) const PLAN_FORMAT: u32 = 3;
 
 /// Loads a component off the threads that run asynchronous tasks, where there are any.
 pub(crate) async fn load(shared: &Arc<Shared>, wasm: &[u8], options: LoadOptions) -> Result<ComponentHandle> {
@@ -170,11 +171,10 @@ fn link(
     origin: CodeOrigin,
     options: &LoadOptions,
 ) -> Result<Loaded> {
-    let (mut interface, unusual) =
-        types::interface(&plan.types, plan.itself).map_err(|types::TooLarge| {
-            WasmError::unloadable(LoadFault::Invalid)
-                .saying("the types of the component are too large to be read")
-        })?;
+    let (mut interface, unusual) = types::interface(&plan.types, plan.itself).map_err(|TooLarge| {
+        WasmError::unloadable(LoadFault::Invalid)
+            .saying("the types of the component are too large to be read")
+    })?;
     for instance in &mut interface.imports {
         let offered = offered_name(&options.extensions, &instance.name);
         for function in &mut instance.functions {
@@ -403,32 +403,12 @@ impl Loaded {
 
     /// The error for an export that is not there.
     pub(crate) fn no_export(&self, operation: &'static str, name: &ExportName) -> WasmError {
-        let exports: Vec<_> = self
-            .interface
-            .exports
-            .iter()
-            .flat_map(|instance| {
-                instance.functions.iter().map(|function| match instance.name.as_str() {
-                    "" => function.name.clone(),
-                    interface => format!("{interface}#{}", function.name),
-                })
-            })
-            .collect();
-        WasmError::new(ErrorKind::ComponentNotFound, operation)
-            .saying("the component does not export this function")
-            .with("export", text::guest_text(&name.to_string()))
-            .with("exported", list(&exports))
+        call::no_export(operation, &self.interface, name)
     }
 
     /// The fuel of one call: what the budget gives, and no end of it where it gives none.
     pub(crate) fn check_fuel(&self, operation: &'static str, budget: CallBudget) -> Result<Option<u64>> {
-        match (self.counting, budget.fuel) {
-            (Counting::Fuel, fuel) => Ok(Some(fuel.map_or(u64::MAX, std::num::NonZeroU64::get))),
-            (Counting::Epochs, None) => Ok(None),
-            (Counting::Epochs, Some(_)) => Err(WasmError::new(ErrorKind::InvalidConfiguration, operation)
-                .saying("a call is given fuel, and the component was loaded without metering")
-                .advising("load the component with `Metering::Fuel`")),
-        }
+        call::check_fuel(operation, self.counting == Counting::Fuel, budget)
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) struct ModulePlan {
     /// Whether it asks for room on the stack.
     pub(crate) needs_room: bool,
     pub(crate) added_globals: u32,
+    /// Bytes that Wasmer keeps for each instance of it, by function and by element of its segments.
+    pub(crate) bookkeeping: u64,
     /// Tables and the maximum that they declared.
     pub(crate) table_maxima: Vec<(u32, u64)>,
     /// The function to call when an instance was made.
@@ -212,6 +214,7 @@ pub(crate) fn translate(wasm: &[u8], counting: Counting) -> Result<Translation> 
             grows_tables: instrumented.needs.grow,
             needs_room: instrumented.needs.room,
             added_globals: counting.globals(),
+            bookkeeping: 40 * module.module.functions.len() as u64 + instrumented.elements * 8,
             table_maxima: instrumented.table_maxima,
             start: instrumented.start,
         });

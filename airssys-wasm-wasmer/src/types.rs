@@ -1,39 +1,17 @@
 //! The types of a component, as data.
 
 use airssys_wasm_core::interface::{WitFunction, WitInstance, WitInterface, WitType};
+use airssys_wasm_engine::types::{Size, TooLarge, Unusual};
 use wasmtime_environ::component::{
     ComponentTypes, InterfaceType, TypeComponentIndex, TypeDef, TypeFuncIndex,
 };
-
-/// The most that the types of one component may come to when written out, in parts and bytes of names together. Types can
-/// share their parts, so that a small binary can describe a large tree.
-const MAX_SIZE: usize = 4 << 20;
-
-/// The types of a component are larger than anything that is written by people.
-#[derive(Debug)]
-pub(crate) struct TooLarge;
-
-/// An import or export that is neither a function nor an interface with something in it.
-#[derive(Debug)]
-pub(crate) struct Unusual {
-    pub(crate) name: String,
-    pub(crate) kind: &'static str,
-    /// Whether it is an interface of which nothing is used, and so does no harm when it is known.
-    pub(crate) is_empty: bool,
-}
-
-impl Unusual {
-    fn new(name: &str, kind: &'static str) -> Self {
-        Self { name: name.to_owned(), kind, is_empty: false }
-    }
-}
 
 /// Every function a component imports and exports, and the imports that are something else.
 pub(crate) fn interface(
     types: &ComponentTypes,
     component: TypeComponentIndex,
 ) -> Result<(WitInterface, Vec<Unusual>), TooLarge> {
-    let mut writer = Writer { types, size: 0 };
+    let mut writer = Writer { types, size: Size::default() };
     let mut unusual = Vec::new();
     let component = &types[component];
     let imports = component.imports.iter().map(|(name, item)| (name.as_str(), item.ty));
@@ -45,7 +23,7 @@ pub(crate) fn interface(
 
 struct Writer<'t> {
     types: &'t ComponentTypes,
-    size: usize,
+    size: Size,
 }
 
 impl Writer<'_> {
@@ -62,7 +40,7 @@ impl Writer<'_> {
                 TypeDef::ComponentInstance(instance) => {
                     let exports = &self.types[instance].exports;
                     if exports.is_empty() {
-                        unusual.push(Unusual { is_empty: true, ..Unusual::new(name, "an empty interface") });
+                        unusual.push(Unusual::empty(name));
                     }
                     let mut functions = Vec::new();
                     for (function, item) in exports {
@@ -91,14 +69,14 @@ impl Writer<'_> {
             .param_names
             .iter()
             .zip(&*self.types[function.params].types)
-            .map(|(name, kind)| Ok((self.count(name)?, self.kind(*kind)?)))
+            .map(|(name, kind)| Ok((self.size.count(name)?, self.kind(*kind)?)))
             .collect::<Result<_, TooLarge>>()?;
         let result = self.types[function.results].types.first().map(|kind| self.kind(*kind)).transpose()?;
         Ok(WitFunction { name: name.to_owned(), parameters, result, requires: None })
     }
 
     fn kind(&mut self, kind: InterfaceType) -> Result<WitType, TooLarge> {
-        self.count("")?;
+        self.size.count("")?;
         let types = self.types;
         Ok(match kind {
             InterfaceType::Bool => WitType::Bool,
@@ -119,7 +97,7 @@ impl Writer<'_> {
                 types[record]
                     .fields
                     .iter()
-                    .map(|field| Ok((self.count(&field.name)?, self.kind(field.ty)?)))
+                    .map(|field| Ok((self.size.count(&field.name)?, self.kind(field.ty)?)))
                     .collect::<Result<_, TooLarge>>()?,
             ),
             InterfaceType::Tuple(tuple) => WitType::Tuple(
@@ -129,18 +107,18 @@ impl Writer<'_> {
                 types[variant]
                     .cases
                     .iter()
-                    .map(|(name, kind)| Ok((self.count(name)?, self.optional(*kind)?)))
+                    .map(|(name, kind)| Ok((self.size.count(name)?, self.optional(*kind)?)))
                     .collect::<Result<_, TooLarge>>()?,
             ),
             InterfaceType::Enum(names) => {
-                WitType::Enum(self.names(types[names].names.iter().map(String::as_str))?)
+                WitType::Enum(self.size.names(types[names].names.iter().map(String::as_str))?)
             }
             InterfaceType::Option(some) => WitType::option(self.kind(types[some].ty)?),
             InterfaceType::Result(result) => {
                 WitType::result(self.optional(types[result].ok)?, self.optional(types[result].err)?)
             }
             InterfaceType::Flags(flags) => {
-                WitType::Flags(self.names(types[flags].names.iter().map(String::as_str))?)
+                WitType::Flags(self.size.names(types[flags].names.iter().map(String::as_str))?)
             }
             InterfaceType::Own(_) => WitType::Own,
             InterfaceType::Borrow(_) => WitType::Borrow,
@@ -154,18 +132,5 @@ impl Writer<'_> {
 
     fn optional(&mut self, kind: Option<InterfaceType>) -> Result<Option<WitType>, TooLarge> {
         kind.map(|kind| self.kind(kind)).transpose()
-    }
-
-    fn names<'a>(&mut self, mut names: impl Iterator<Item = &'a str>) -> Result<Vec<String>, TooLarge> {
-        names.try_fold(Vec::new(), |mut names, name| {
-            names.push(self.count(name)?);
-            Ok(names)
-        })
-    }
-
-    /// Counts one part, and its name.
-    fn count(&mut self, name: &str) -> Result<String, TooLarge> {
-        self.size += 1 + name.len();
-        if self.size > MAX_SIZE { Err(TooLarge) } else { Ok(name.to_owned()) }
     }
 }

@@ -1,6 +1,7 @@
 //! Compiled code on disk: used when it is ours, compiled again when it is anything else.
 
 #![cfg(supported)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;

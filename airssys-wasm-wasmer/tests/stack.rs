@@ -1,6 +1,7 @@
 //! Guests that come to the end of their stack at a bad moment.
 
 #![cfg(supported)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::HashSet;
 use std::time::{Duration, Instant};

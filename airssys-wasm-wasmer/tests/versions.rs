@@ -1,6 +1,7 @@
 //! What is pinned, and why a new version has to be read before it is taken.
 
 #![cfg(supported)]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use airssys_wasm_core::runtime::RuntimeEngine;
 use airssys_wasm_wasmer::{WasmerConfig, WasmerEngine};

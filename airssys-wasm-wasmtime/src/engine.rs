@@ -3,12 +3,11 @@
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-use airssys_wasm_core::error::{ErrorKind, Limit, Result, WasmError};
-use airssys_wasm_core::interface::{LOGGING, MESSAGING, STORAGE};
+use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use airssys_wasm_core::runtime::{ComponentHandle, EngineProfile, LoadOptions, Metering, RuntimeEngine};
 use airssys_wasm_engine::code_cache::{CodeCache, Environment};
+use airssys_wasm_engine::profile;
 use airssys_wasm_engine::ticker::Ticker;
-use airssys_wasm_engine::wasi::interfaces;
 use async_trait::async_trait;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -51,21 +50,12 @@ impl fmt::Debug for WasmtimeEngine {
 #[async_trait]
 impl RuntimeEngine for WasmtimeEngine {
     fn profile(&self) -> EngineProfile {
-        let ours = [LOGGING, MESSAGING, STORAGE].map(str::to_owned);
         EngineProfile {
             name: "wasmtime",
             version: WASMTIME_VERSION,
-            enforces: &[
-                Limit::Fuel,
-                Limit::Memory,
-                Limit::TableElements,
-                Limit::Instances,
-                Limit::Handles,
-                Limit::Transfer,
-                Limit::Reply,
-            ],
+            enforces: profile::LIMITS,
             deadlines: true,
-            imports: ours.into_iter().chain(interfaces()).collect(),
+            imports: profile::imports(),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use airssys_wasm_core::error::{Limit, TrapKind, WasmError};
-pub(crate) use airssys_wasm_engine::text::{escaped, guest_text, of_panic, timeout};
+pub(crate) use airssys_wasm_engine::text::{escaped, of_panic, timeout};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;

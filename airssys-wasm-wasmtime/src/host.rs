@@ -3,7 +3,8 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use airssys_wasm_core::error::{Limit, Result, WasmError};
+use airssys_wasm_core::error::Result;
+use airssys_wasm_engine::call::check_transfer;
 use futures_util::FutureExt;
 use wasmtime::component::{HasSelf, Linker};
 
@@ -48,11 +49,6 @@ async fn wait_for<T>(
 impl State {
     /// Ends the call when guest or host hands over more than the limit allows.
     pub(crate) fn check_transfer(&self, function: &'static str, bytes: usize) -> wasmtime::Result<()> {
-        if bytes <= self.transfer {
-            return Ok(());
-        }
-        Err(wasmtime::Error::new(
-            WasmError::limited(function, Limit::Transfer).with("bytes", bytes).with("limit", self.transfer),
-        ))
+        check_transfer(function, self.transfer, bytes).map_err(wasmtime::Error::new)
     }
 }

@@ -15,6 +15,7 @@ use airssys_wasm_core::messaging::{Body, ContentType, Envelope, MessageId, Sende
 use airssys_wasm_core::runtime::{
     CallBudget, Component, ExecutionState, ExportName, HostServices, MessagingRefusal, ResourceUsage, Value,
 };
+use airssys_wasm_engine::call::{self, Standing, accept_reply, check_deadline, message_size};
 use airssys_wasm_engine::text::{failed, missing};
 use airssys_wasm_engine::ticker::Ended;
 use async_trait::async_trait;
@@ -63,21 +64,9 @@ pub(crate) struct Instance {
     reply: usize,
     calls: u64,
     fuel: u64,
-    status: Status,
-}
-
-/// Where an instance stands. A call that is dropped leaves it as it was during the call.
-enum Status {
-    Ready,
-    Calling(Call),
-    Ended(Box<str>),
-}
-
-/// What is known of a call while it runs.
-#[derive(Clone, Copy)]
-struct Call {
-    operation: &'static str,
-    fuel: Option<u64>,
+    standing: Standing,
+    /// The fuel that the call under way was given.
+    given: Option<u64>,
 }
 
 impl Instance {
@@ -135,45 +124,41 @@ impl Instance {
             reply: limits.reply.as_usize(),
             calls: 0,
             fuel: consumed,
-            status: Status::Ready,
+            standing: Standing::Ready,
+            given: None,
         })
     }
 
     /// Refuses a call that cannot be made now, or says what fuel it gets. The instance is not touched.
     fn admit(&self, operation: &'static str, budget: CallBudget) -> Result<Option<u64>> {
-        self.check_ready(operation)?;
+        self.standing.check_ready(operation)?;
         check_deadline(operation, budget)?;
         self.loaded.check_fuel(operation, budget)
     }
 
     /// Begins a call: the instance is poisoned until [`finish`](Self::finish).
-    fn begin(&mut self, operation: &'static str, budget: CallBudget) -> Result<Call> {
+    fn begin(&mut self, operation: &'static str, budget: CallBudget) -> Result<()> {
         let fuel = self.admit(operation, budget)?;
         // What an embedder's function is given counts as dynamic values do; its bytes are counted when they are there.
         let per_byte = if self.loaded.has_extensions() { DYNAMIC_BYTE } else { 1 };
-        Ok(self.enter(operation, budget, fuel, self.store.data().transfer.saturating_mul(per_byte)))
+        let transfer = self.store.data().transfer.saturating_mul(per_byte);
+        self.enter(operation, budget, fuel, transfer);
+        Ok(())
     }
 
-    fn enter(
-        &mut self,
-        operation: &'static str,
-        budget: CallBudget,
-        fuel: Option<u64>,
-        transfer: usize,
-    ) -> Call {
+    fn enter(&mut self, operation: &'static str, budget: CallBudget, fuel: Option<u64>, transfer: usize) {
         self.store.data_mut().totals.start_call();
         self.store.set_hostcall_fuel(transfer);
         budget::start(&mut self.store, budget.deadline);
         set_fuel(&mut self.store, fuel);
         self.calls += 1;
-        let call = Call { operation, fuel };
-        self.status = Status::Calling(call);
-        call
+        self.standing = Standing::Calling(operation);
+        self.given = fuel;
     }
 
     /// Ends a call. The instance takes more of them only when this one came to an answer.
-    fn finish<T>(&mut self, call: &Call, outcome: Result<T>) -> Result<T> {
-        self.fuel += self.consumed(call);
+    fn finish<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        self.fuel += self.consumed();
         let outcome = match (&self.store.data().wasi, outcome) {
             (Some(wasi), Ok(value)) => wasi.end_call().map(|()| value),
             (Some(wasi), Err(error)) => {
@@ -182,69 +167,49 @@ impl Instance {
             }
             (None, outcome) => outcome,
         };
-        self.status = match &outcome {
-            Ok(_) => Status::Ready,
-            Err(error) => Status::Ended(error.message().into()),
-        };
+        self.standing = Standing::after(&outcome);
         outcome
     }
 
-    /// The fuel that a call has used so far.
-    fn consumed(&self, call: &Call) -> u64 {
-        call.fuel.map_or(0, |given| given - self.store.get_fuel().unwrap_or(0))
-    }
-
-    fn check_ready(&self, operation: &'static str) -> Result<()> {
-        let why = match &self.status {
-            Status::Ready => return Ok(()),
-            Status::Calling(dropped) => {
-                format!("its call of `{}` was dropped before it came to an end", dropped.operation)
-            }
-            Status::Ended(why) => why.to_string(),
-        };
-        Err(WasmError::new(ErrorKind::Actor, operation)
-            .saying("the instance was ended in the middle of a call, and takes no more")
-            .with("because", why)
-            .advising("make a new instance of the component"))
+    /// The fuel that the call under way has used so far.
+    fn consumed(&self) -> u64 {
+        self.given.map_or(0, |given| given - self.store.get_fuel().unwrap_or(0))
     }
 
     /// Refuses what is too large to be handed over.
     fn check_transfer(&self, operation: &'static str, bytes: usize) -> Result<()> {
-        let limit = self.store.data().transfer;
-        if bytes <= limit {
-            return Ok(());
-        }
-        Err(WasmError::limited(operation, Limit::Transfer).with("bytes", bytes).with("limit", limit))
+        call::check_transfer(operation, self.store.data().transfer, bytes)
     }
 
     /// Checks that it takes calls, and that there is a `component` to call.
     fn check_component(&self, operation: &'static str) -> Result<&guest::Guest> {
-        self.check_ready(operation)?;
+        self.standing.check_ready(operation)?;
         self.component.as_ref().ok_or_else(|| missing(operation, COMPONENT))
     }
 
     /// Begins the call of `execute`. What is refused leaves the instance as it was.
-    fn begin_message(&mut self, message: &Envelope, budget: CallBudget) -> Result<Call> {
+    fn begin_message(&mut self, message: &Envelope, budget: CallBudget) -> Result<()> {
         self.check_component(EXECUTE)?;
-        self.check_transfer(EXECUTE, size(message))?;
+        self.check_transfer(EXECUTE, message_size(message))?;
         self.begin(EXECUTE, budget)
     }
 
     /// Ends the call of `execute`.
     fn end_message(
         &mut self,
-        call: &Call,
         outcome: Called<(std::result::Result<guest::Body, guest::Failure>,)>,
     ) -> Result<ComponentOutput> {
         let outcome = match outcome {
-            Ok(Ok((Ok(body),))) => self.accept_reply(body).map(Ok),
+            Ok(Ok((Ok(body),))) => {
+                accept_reply(EXECUTE, self.reply, body.content_type.as_deref(), body.payload).map(Ok)
+            }
             Ok(Ok((Err(failure),))) => {
                 self.check_transfer(EXECUTE, failure.message.len()).map(|()| Err(failure))
             }
             Ok(Err(error)) => Err(self.fault_of_reply(error)),
             Err(ended) => Err(ended.into_error(EXECUTE)),
         };
-        self.finish(call, outcome)?.map_err(|failure| failed(EXECUTE, failure.code.into(), &failure.message))
+        self.finish(outcome)?.map_err(|failure| failed(EXECUTE, failure.code.into(), &failure.message))
     }
 
     /// A transfer that failed after the guest had returned was that of its reply.
@@ -260,18 +225,6 @@ impl Instance {
         error
     }
 
-    fn accept_reply(&self, body: guest::Body) -> Result<ComponentOutput> {
-        let bytes = body.payload.len() + body.content_type.as_ref().map_or(0, String::len);
-        if bytes > self.reply {
-            return Err(WasmError::limited(EXECUTE, Limit::Reply)
-                .with("bytes", bytes)
-                .with("limit", self.reply));
-        }
-        // A text that is no media type says nothing: the reply is plain bytes then.
-        let content_type = body.content_type.and_then(|text| text.parse::<ContentType>().ok());
-        Ok(ComponentOutput { body: Body { content_type, payload: body.payload } })
-    }
-
     async fn hand_reply(
         &mut self,
         request: MessageId,
@@ -279,18 +232,18 @@ impl Instance {
         budget: CallBudget,
     ) -> Result<ComponentOutput> {
         const OPERATION: &str = "handle-reply";
-        self.check_ready(OPERATION)?;
+        self.standing.check_ready(OPERATION)?;
         let exports = self.replies.clone().ok_or_else(|| missing(OPERATION, REPLIES))?;
         let bytes = outcome.as_ref().map_or_else(|refusal| refusal.message().len(), Body::size);
         self.check_transfer(OPERATION, bytes)?;
-        let call = self.begin(OPERATION, budget)?;
+        self.begin(OPERATION, budget)?;
         let request = reply_types::MessageId { high: request.high(), low: request.low() };
         let outcome = outcome.map(reply_types::Body::from).map_err(reply_messaging::MessagingError::from);
         let outcome = {
             let calling = pin!(exports.call_handle_reply(&mut self.store, request, outcome.as_ref()));
             self.loaded.shared.ticker.bound(budget.deadline, calling).await
         };
-        let outcome = self.answer(&call, outcome)?;
+        let outcome = self.answer(OPERATION, outcome)?;
         outcome
             .map(|()| ComponentOutput::default())
             .map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
@@ -316,20 +269,20 @@ impl Instance {
         };
         let outcome = match (export.function(), arguments) {
             ("save", []) => {
-                let call = self.begin(OPERATION, budget)?;
+                self.begin(OPERATION, budget)?;
                 let outcome = {
                     let calling = pin!(exports.call_save(&mut self.store));
                     self.loaded.shared.ticker.bound(budget.deadline, calling).await
                 };
-                self.answer(&call, outcome)?.map(|state| Some(Value::Bytes(state)))
+                self.answer(OPERATION, outcome)?.map(|state| Some(Value::Bytes(state)))
             }
             ("restore", [Value::String(version), Value::Bytes(state)]) => {
-                let call = self.begin(OPERATION, budget)?;
+                self.begin(OPERATION, budget)?;
                 let outcome = {
                     let calling = pin!(exports.call_restore(&mut self.store, version, state));
                     self.loaded.shared.ticker.bound(budget.deadline, calling).await
                 };
-                self.answer(&call, outcome)?.map(|()| None)
+                self.answer(OPERATION, outcome)?.map(|()| None)
             }
             _ => return Ok(None),
         };
@@ -339,13 +292,13 @@ impl Instance {
     }
 
     /// The outcome of a call whose answer needs no check.
-    fn answer<T>(&mut self, call: &Call, outcome: Called<T>) -> Result<T> {
+    fn answer<T>(&mut self, operation: &'static str, outcome: Called<T>) -> Result<T> {
         let outcome = match outcome {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(fault::of_call(call.operation, error, &self.store.data().totals)),
-            Err(ended) => Err(ended.into_error(call.operation)),
+            Ok(Err(error)) => Err(fault::of_call(operation, error, &self.store.data().totals)),
+            Err(ended) => Err(ended.into_error(operation)),
         };
-        self.finish(call, outcome)
+        self.finish(outcome)
     }
 
     /// The arguments of a dynamic call, by the types of the export.
@@ -391,13 +344,13 @@ impl Component for Instance {
         const OPERATION: &str = "init";
         let exports = self.check_component(OPERATION)?.clone();
         self.check_transfer(OPERATION, config.iter().map(|(key, value)| key.len() + value.len()).sum())?;
-        let call = self.begin(OPERATION, budget)?;
+        self.begin(OPERATION, budget)?;
         let pairs: Vec<_> = config.iter().collect();
         let outcome = {
             let calling = pin!(exports.call_init(&mut self.store, &pairs));
             self.loaded.shared.ticker.bound(budget.deadline, calling).await
         };
-        let outcome = self.answer(&call, outcome)?;
+        let outcome = self.answer(OPERATION, outcome)?;
         outcome.map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
     }
 
@@ -415,7 +368,7 @@ impl Component for Instance {
         match input {
             ComponentInput::Message(message) => {
                 Box::pin(async move {
-                    let call = self.begin_message(&message, budget)?;
+                    self.begin_message(&message, budget)?;
                     let outcome = {
                         let exports = self.component.as_ref().expect("a call of it began");
                         // Not through `call_execute`, whose future holds the message once more.
@@ -423,7 +376,7 @@ impl Component for Instance {
                         let calling = pin!(function.call_async(&mut self.store, (lower(&message),)));
                         self.loaded.shared.ticker.bound(budget.deadline, calling).await
                     };
-                    self.end_message(&call, outcome)
+                    self.end_message(outcome)
                 })
             }
             ComponentInput::Reply { request, outcome } => Box::pin(self.hand_reply(request, outcome, budget)),
@@ -437,7 +390,7 @@ impl Component for Instance {
         budget: CallBudget,
     ) -> Result<Option<Value>> {
         const OPERATION: &str = "call";
-        self.check_ready(OPERATION)?;
+        self.standing.check_ready(OPERATION)?;
         if self.loaded.export(export).is_none() {
             return Err(self.loaded.no_export(OPERATION, export));
         }
@@ -455,7 +408,7 @@ impl Component for Instance {
         let kind = function.ty(&self.store);
         let lowered = self.lower_arguments(OPERATION, export, &kind, arguments)?;
         let transfer = self.store.data().transfer.saturating_mul(DYNAMIC_BYTE);
-        let call = self.enter(OPERATION, budget, fuel, transfer);
+        self.enter(OPERATION, budget, fuel, transfer);
         let result_type: Option<Type> = kind.results().next();
         let mut results = vec![Val::Bool(false); kind.results().len()];
         let outcome = {
@@ -472,7 +425,7 @@ impl Component for Instance {
                 state.check_transfer(OPERATION, bytes).map(|()| lifted.transpose())
             })
         });
-        self.answer(&call, outcome)?.map_err(|mismatch| {
+        self.answer(OPERATION, outcome)?.map_err(|mismatch| {
             WasmError::new(ErrorKind::Serialization, OPERATION)
                 .saying("the result is of a type that dynamic calls do not support")
                 .with("export", export)
@@ -483,32 +436,29 @@ impl Component for Instance {
     async fn shutdown(&mut self, budget: CallBudget) -> Result<()> {
         const OPERATION: &str = "shutdown";
         let exports = self.check_component(OPERATION)?.clone();
-        let call = self.begin(OPERATION, budget)?;
+        self.begin(OPERATION, budget)?;
         let outcome = {
             let calling = pin!(exports.call_shutdown(&mut self.store));
             self.loaded.shared.ticker.bound(budget.deadline, calling).await
         };
-        let outcome = self.answer(&call, outcome)?;
+        let outcome = self.answer(OPERATION, outcome)?;
         outcome.map_err(|failure| failed(OPERATION, failure.code.into(), &failure.message))
     }
 
     async fn metadata(&mut self, budget: CallBudget) -> Result<ComponentMetadata> {
         const OPERATION: &str = "metadata";
         let exports = self.check_component(OPERATION)?.clone();
-        let call = self.begin(OPERATION, budget)?;
+        self.begin(OPERATION, budget)?;
         let outcome = {
             let calling = pin!(exports.call_metadata(&mut self.store));
             self.loaded.shared.ticker.bound(budget.deadline, calling).await
         };
-        let guest::ComponentMetadata { name, version, description } = self.answer(&call, outcome)?;
+        let guest::ComponentMetadata { name, version, description } = self.answer(OPERATION, outcome)?;
         Ok(ComponentMetadata { name, version, description })
     }
 
     fn state(&self) -> ExecutionState {
-        match self.status {
-            Status::Ready => ExecutionState::Ready,
-            Status::Calling(_) | Status::Ended(_) => ExecutionState::Poisoned,
-        }
+        self.standing.state()
     }
 
     fn usage(&self) -> ResourceUsage {
@@ -517,8 +467,7 @@ impl Component for Instance {
             memory_bytes: totals.memory_bytes(),
             table_elements: totals.table_elements(),
             refused_growth: totals.refused_growth(),
-            fuel: self.fuel
-                + if let Status::Calling(dropped) = &self.status { self.consumed(dropped) } else { 0 },
+            fuel: self.fuel + if self.standing.is_calling() { self.consumed() } else { 0 },
             calls: self.calls,
         }
     }
@@ -550,24 +499,10 @@ impl From<reply_types::Failure> for Value {
     }
 }
 
-fn check_deadline(operation: &'static str, budget: CallBudget) -> Result<()> {
-    if budget.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-        return Err(fault::timeout(operation).saying("the deadline had passed before the call began"));
-    }
-    Ok(())
-}
-
 fn set_fuel(store: &mut Store<State>, fuel: Option<u64>) {
     if let Some(fuel) = fuel {
         store.set_fuel(fuel).expect("fuel is only given to components that were compiled to count it");
     }
-}
-
-/// What a message counts against the limit of bytes handed over.
-fn size(message: &Envelope) -> usize {
-    let sender = if let Sender::Component(id) = &message.sender { id.as_str().len() } else { 0 };
-    let trace = message.trace.as_ref().map_or(0, |trace| trace.trace_parent.len() + trace.trace_state.len());
-    message.body.size() + sender + trace + message.topic.as_ref().map_or(0, |topic| topic.as_str().len())
 }
 
 /// A message as the guest reads it: borrowed, so that the payload is copied straight into its memory.

@@ -13,9 +13,10 @@ use airssys_wasm_core::runtime::{
     LoadOptions, LoadedComponent,
 };
 use airssys_wasm_engine::code_cache::{CodeCache, Entry};
-use airssys_wasm_engine::imports::{compatible, is_offered, list, offered_name, unknown_imports};
+use airssys_wasm_engine::imports::{compatible, is_offered, offered_name, unknown_imports};
+use airssys_wasm_engine::types::{TooLarge, Unusual};
 use airssys_wasm_engine::wasi::interfaces as offered_wasi;
-use airssys_wasm_engine::{binary, extensions as checks};
+use airssys_wasm_engine::{binary, call, extensions as checks};
 use async_trait::async_trait;
 use tokio::runtime::Handle;
 use wasmtime::Engine;
@@ -25,7 +26,7 @@ use crate::bindings::guest::exports::airssys::core::component as guest;
 use crate::bindings::optional::exports::airssys::core::{migration, replies};
 use crate::engine::{Flavour, Prepared, Shared};
 use crate::instance::{Instance, State};
-use crate::types::{self, Unusual};
+use crate::types;
 use crate::{extensions, fault, wasi};
 
 /// Loads a component off the threads that run asynchronous tasks, where there are any.
@@ -170,7 +171,7 @@ fn link(
 ) -> Result<LoadedHandle> {
     let prepared = shared.flavour(flavour)?;
     let (mut interface, mut unusual) = types::interface(&component.component_type(), &prepared.engine)
-        .map_err(|types::TooLarge| {
+        .map_err(|TooLarge| {
             WasmError::unloadable(LoadFault::Invalid)
                 .saying("the types of the component are too large to be read")
         })?;
@@ -326,32 +327,12 @@ impl Loaded {
 
     /// The error for an export that is not there.
     pub(crate) fn no_export(&self, operation: &'static str, name: &ExportName) -> WasmError {
-        let exports: Vec<_> = self
-            .interface
-            .exports
-            .iter()
-            .flat_map(|instance| {
-                instance.functions.iter().map(|function| match instance.name.as_str() {
-                    "" => function.name.clone(),
-                    interface => format!("{interface}#{}", function.name),
-                })
-            })
-            .collect();
-        WasmError::new(ErrorKind::ComponentNotFound, operation)
-            .saying("the component does not export this function")
-            .with("export", fault::guest_text(&name.to_string()))
-            .with("exported", list(&exports))
+        call::no_export(operation, &self.interface, name)
     }
 
     /// The fuel of one call: what the budget gives, and no end of it where it gives none.
     pub(crate) fn check_fuel(&self, operation: &'static str, budget: CallBudget) -> Result<Option<u64>> {
-        match (self.metered, budget.fuel) {
-            (true, fuel) => Ok(Some(fuel.map_or(u64::MAX, std::num::NonZeroU64::get))),
-            (false, None) => Ok(None),
-            (false, Some(_)) => Err(WasmError::new(ErrorKind::InvalidConfiguration, operation)
-                .saying("a call is given fuel, and the component was loaded without metering")
-                .advising("load the component with `Metering::Fuel`")),
-        }
+        call::check_fuel(operation, self.metered, budget)
     }
 }
 

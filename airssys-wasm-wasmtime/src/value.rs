@@ -1,17 +1,14 @@
 //! Dynamic values: ours, as Wasmtime's, by the type that a component declares.
 
 use std::collections::HashMap;
-use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use airssys_wasm_core::runtime::{ResourceHandle, Value};
+pub(crate) use airssys_wasm_engine::value::{Mismatch, size};
 use wasmtime::component::types::Case;
 use wasmtime::component::{ResourceAny, ResourceType, Type, Val};
 
 use crate::fault::escaped;
-
-/// The most characters of one part of an error: names are the component's, and can be long.
-const MAX_TEXT: usize = 300;
 
 /// The resources that an instance handed out, and that were not handed back.
 ///
@@ -29,42 +26,6 @@ impl Handles {
         ResourceHandle(handle)
     }
 }
-
-/// A value that is not of the type it should be.
-#[derive(Debug)]
-pub(crate) struct Mismatch {
-    /// Fields and positions on the way to it, innermost first.
-    path: Vec<String>,
-    pub(crate) expected: String,
-    pub(crate) given: String,
-}
-
-impl Mismatch {
-    fn new(expected: impl AsRef<str>, given: impl AsRef<str>) -> Self {
-        let short = |text: &str| escaped(text, MAX_TEXT);
-        Self { path: Vec::new(), expected: short(expected.as_ref()), given: short(given.as_ref()) }
-    }
-
-    fn within(mut self, step: impl Into<String>) -> Self {
-        self.path.push(step.into());
-        self
-    }
-
-    /// Where it is, seen from a value called `root`: `config.entries[3].key`.
-    pub(crate) fn place(&self, root: &str) -> String {
-        let mut place = root.to_owned();
-        place.extend(self.path.iter().rev().map(String::as_str));
-        escaped(&place, MAX_TEXT)
-    }
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, got {}", self.expected, self.given)
-    }
-}
-
-impl std::error::Error for Mismatch {}
 
 /// The way into a guest. What it takes from the handles it gives back, unless the call is made.
 pub(crate) struct Lowering<'h> {
@@ -336,23 +297,6 @@ pub(crate) fn type_name(kind: &Type) -> String {
         Type::Future(_) | Type::Stream(_) | Type::ErrorContext | Type::Map(_) | Type::FixedLengthList(_) => {
             "a type that dynamic calls do not support".into()
         }
-    }
-}
-
-/// What a value counts against the limit of bytes handed over.
-pub(crate) fn size(value: &Value) -> usize {
-    match value {
-        Value::Bytes(bytes) => bytes.len(),
-        Value::String(text) | Value::Enum(text) => text.len(),
-        Value::List(values) | Value::Tuple(values) => values.iter().map(size).sum(),
-        Value::Record(fields) => fields.iter().map(|(_, value)| size(value)).sum(),
-        Value::Variant(_, payload) | Value::Option(payload) => 1 + payload.as_deref().map_or(0, size),
-        Value::Result(Ok(payload) | Err(payload)) => 1 + payload.as_deref().map_or(0, size),
-        Value::Flags(names) => names.len().div_ceil(8),
-        Value::Bool(_) | Value::S8(_) | Value::U8(_) => 1,
-        Value::S16(_) | Value::U16(_) => 2,
-        Value::S32(_) | Value::U32(_) | Value::F32(_) | Value::Char(_) | Value::Resource(_) => 4,
-        Value::S64(_) | Value::U64(_) | Value::F64(_) => 8,
     }
 }
 

@@ -5,7 +5,7 @@
 
 mod lift;
 mod lower;
-pub(super) mod mismatch;
+mod mismatch;
 
 use airssys_wasm_core::error::Result;
 use airssys_wasm_core::runtime::Value;

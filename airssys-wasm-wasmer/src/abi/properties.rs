@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use airssys_wasm_core::error::{Detail, ErrorKind, Limit, Result, TrapKind, WasmError};
 use airssys_wasm_core::runtime::{ResourceHandle, Value};
+use airssys_wasm_engine::value::Mismatch;
 use proptest::prelude::*;
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime_environ::component::{
@@ -13,7 +14,6 @@ use wasmtime_environ::component::{
 };
 use wasmtime_environ::{ScopeVec, Tunables};
 
-use super::dynamic::mismatch::Mismatch;
 use super::dynamic::{self, Held, check, lift_parameters, lower_parameters};
 use super::fake::{Allocator, ENCODINGS, Fake};
 use super::guest::Guest;

@@ -8,6 +8,7 @@ use airssys_wasm_core::error::{Result, TrapKind, WasmError};
 use airssys_wasm_core::runtime::{ResourceHandle, Value};
 use airssys_wasm_engine::extensions::name;
 use airssys_wasm_engine::text;
+use airssys_wasm_engine::value::size;
 use futures_util::FutureExt;
 use wasmer_vm::on_host_stack;
 use wasmtime_environ::component::{TypeFuncIndex, TypeResourceTableIndex};
@@ -15,8 +16,7 @@ use wasmtime_environ::component::{TypeFuncIndex, TypeResourceTableIndex};
 use crate::abi::Cells;
 use crate::abi::dynamic::{self, Held, check};
 use crate::fault;
-use crate::store::Side;
-use crate::value::size;
+use crate::side::Side;
 
 const OPERATION: &str = "host function";
 

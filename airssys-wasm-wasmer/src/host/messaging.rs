@@ -6,6 +6,8 @@ use airssys_wasm_core::error::Result;
 use airssys_wasm_core::messaging;
 use airssys_wasm_core::runtime::{MessagingRefusal, ServiceResult, parse_content_type};
 
+use airssys_wasm_engine::call::check_transfer;
+
 use super::world::{Body, MessageId};
 use super::{Import, ask, ask_later};
 use crate::store::Store;
@@ -89,7 +91,7 @@ async fn request(
     };
     let answer = services.messaging.request(&target, body, timeout).await?;
     if let Ok(body) = &answer {
-        crate::store::check_transfer("messaging.request", transfer, body.size())?;
+        check_transfer("messaging.request", transfer, body.size())?;
     }
     Ok(answer.map(Body::from))
 }

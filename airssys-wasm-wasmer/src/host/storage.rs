@@ -3,8 +3,10 @@
 use airssys_wasm_core::error::Result;
 use airssys_wasm_core::runtime::{Comparison, HostServices, Listing, StorageRefusal};
 
+use airssys_wasm_engine::call::check_transfer;
+
 use super::{Import, ask_later};
-use crate::store::{Store, check_transfer};
+use crate::store::Store;
 
 type Answer<T> = Result<std::result::Result<T, StorageRefusal>>;
 

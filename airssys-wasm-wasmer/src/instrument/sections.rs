@@ -1,7 +1,7 @@
 //! The sections of a module, found before the first of them is rewritten.
 
 use wasmparser::{
-    DataSectionReader, ElementSectionReader, Encoding, ExportSectionReader, FunctionBody,
+    DataSectionReader, ElementItems, ElementSectionReader, Encoding, ExportSectionReader, FunctionBody,
     FunctionSectionReader, GlobalSectionReader, ImportSectionReader, KnownCustom, MemorySectionReader,
     NameSectionReader, Operator, Parser, Payload, TableSectionReader, TagSectionReader, TypeSectionReader,
 };
@@ -55,6 +55,18 @@ impl<'a> Sections<'a> {
             }
         }
         Ok(sections)
+    }
+
+    /// The elements of all segments.
+    pub(super) fn elements(&self) -> Result<u64, InstrumentError> {
+        let mut elements = 0;
+        for segment in self.elements.clone().into_iter().flatten() {
+            elements += match segment?.items {
+                ElementItems::Functions(functions) => u64::from(functions.count()),
+                ElementItems::Expressions(_, expressions) => u64::from(expressions.count()),
+            };
+        }
+        Ok(elements)
     }
 
     /// What its code asks of the host.

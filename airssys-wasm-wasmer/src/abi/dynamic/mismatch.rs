@@ -1,12 +1,10 @@
 //! Values that are not of the type they should be, and how that is found.
 
-use std::fmt;
-
 use airssys_wasm_core::runtime::{ResourceHandle, Value};
+use airssys_wasm_engine::text::escaped;
+use airssys_wasm_engine::value::Mismatch;
 use wasmtime_environ::component::{ComponentTypes, InterfaceType, TypeResourceTableIndex};
 
-/// The most characters of one part of an error: names are the component's, and can be long.
-const MAX_TEXT: usize = 300;
 /// The most names of cases, fields or flags that an error lists.
 const MAX_NAMES: usize = 20;
 
@@ -22,42 +20,6 @@ pub(crate) trait Held {
     /// Whether `resource` can be lent as one of type `ty`.
     fn lend(&mut self, ty: TypeResourceTableIndex, resource: ResourceHandle) -> Result<(), &'static str>;
 }
-
-/// A value that is not of the type it should be.
-#[derive(Debug)]
-pub(crate) struct Mismatch {
-    /// Fields and positions on the way to it, innermost first.
-    path: Vec<String>,
-    pub(crate) expected: String,
-    pub(crate) given: String,
-}
-
-impl Mismatch {
-    fn new(expected: impl AsRef<str>, given: impl AsRef<str>) -> Self {
-        let short = |text: &str| escaped(text, MAX_TEXT);
-        Self { path: Vec::new(), expected: short(expected.as_ref()), given: short(given.as_ref()) }
-    }
-
-    fn within(mut self, step: impl Into<String>) -> Self {
-        self.path.push(step.into());
-        self
-    }
-
-    /// Where it is, seen from a value called `root`: `config.entries[3].key`.
-    pub(crate) fn place(&self, root: &str) -> String {
-        let mut place = root.to_owned();
-        place.extend(self.path.iter().rev().map(String::as_str));
-        escaped(&place, MAX_TEXT)
-    }
-}
-
-impl fmt::Display for Mismatch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "expected {}, got {}", self.expected, self.given)
-    }
-}
-
-impl std::error::Error for Mismatch {}
 
 /// Whether `value` is of type `ty`, with everything in it.
 pub(crate) fn check(
@@ -221,21 +183,4 @@ pub(crate) fn type_name(ty: InterfaceType, types: &ComponentTypes) -> String {
         | InterfaceType::FixedLengthList(_) => "a type that dynamic calls do not support",
     };
     name.to_owned()
-}
-
-/// Text of a guest, for people: no control characters, and not without end.
-fn escaped(text: &str, most: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(most));
-    for (position, character) in text.chars().enumerate() {
-        if position == most {
-            out.push('…');
-            break;
-        }
-        if character.is_control() {
-            out.extend(character.escape_default());
-        } else {
-            out.push(character);
-        }
-    }
-    out
 }
