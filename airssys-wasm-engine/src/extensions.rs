@@ -6,14 +6,14 @@ use airssys_wasm_core::error::{ErrorKind, LoadFault, Result, WasmError};
 use airssys_wasm_core::interface::{WitFunction, WitInterface, WitType};
 use airssys_wasm_core::runtime::{HostFunction, HostFunctionDefinition};
 
-use crate::imports::compatible;
+use crate::imports::{compatible, is_offered};
 use crate::text::guest_text;
 
 /// Checks what an embedder wants to add.
 ///
 /// # Errors
-/// [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) for a resource, a type that does not exist synchronously, or a name
-/// that is given twice.
+/// [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) for a resource, a type that does not exist synchronously, a name
+/// that is given twice, and an interface of ours or of WASI.
 pub fn check(definitions: &[HostFunctionDefinition]) -> Result<()> {
     let refuse = |definition: &HostFunctionDefinition, what: String| {
         Err(WasmError::new(ErrorKind::InvalidConfiguration, "load")
@@ -36,6 +36,12 @@ pub fn check(definitions: &[HostFunctionDefinition]) -> Result<()> {
         };
         if definitions[..position].iter().find(same).is_some() {
             return refuse(definition, "a host function is defined twice".into());
+        }
+        if is_offered(&[], &definition.interface) {
+            return refuse(
+                definition,
+                "the interface of this host function is one that every host offers".into(),
+            );
         }
     }
     Ok(())

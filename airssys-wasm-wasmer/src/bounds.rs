@@ -9,7 +9,9 @@ use airssys_wasm_core::error::Limit;
 use wasmer_compiler::{BaseTunables, Tunables};
 use wasmer_types::target::Target;
 use wasmer_types::{MemoryError, MemoryStyle, MemoryType, Pages, TableStyle, TableType, WASM_PAGE_SIZE};
-use wasmer_vm::{LinearMemory, Trap, VMConfig, VMMemory, VMMemoryDefinition, VMTable, VMTableDefinition};
+use wasmer_vm::{VMConfig, VMMemory, VMMemoryDefinition, VMTable, VMTableDefinition};
+
+use crate::memory::{Memory, Reservations};
 
 /// What an instance has and may have.
 #[derive(Clone, Debug)]
@@ -143,7 +145,7 @@ impl Totals {
         true
     }
 
-    fn grow_memory(&self, bytes: u64) -> bool {
+    pub(crate) fn grow_memory(&self, bytes: u64) -> bool {
         let mut counts = self.lock();
         let grown = counts.memory.saturating_add(bytes);
         let allowed = grown <= counts.max_memory;
@@ -156,7 +158,7 @@ impl Totals {
         allowed
     }
 
-    fn take_back_memory(&self, bytes: u64) {
+    pub(crate) fn take_back_memory(&self, bytes: u64) {
         let mut counts = self.lock();
         counts.memory = counts.memory.saturating_sub(bytes);
         counts.refused_growth += 1;
@@ -168,6 +170,7 @@ impl Totals {
 pub(crate) struct Bounds<'m> {
     base: BaseTunables,
     totals: Totals,
+    reservations: &'m Reservations,
     /// Tables of the module that had a maximum before it was instrumented.
     maxima: &'m [(u32, u64)],
     /// The index of the next table.
@@ -176,10 +179,16 @@ pub(crate) struct Bounds<'m> {
 
 impl<'m> Bounds<'m> {
     /// `first_table` is the number of tables that the module imports.
-    pub(crate) fn new(totals: Totals, maxima: &'m [(u32, u64)], first_table: u32) -> Self {
+    pub(crate) fn new(
+        totals: Totals,
+        reservations: &'m Reservations,
+        maxima: &'m [(u32, u64)],
+        first_table: u32,
+    ) -> Self {
         Self {
             base: BaseTunables::for_target(&Target::default()),
             totals,
+            reservations,
             maxima,
             table: Cell::new(first_table),
         }
@@ -210,10 +219,8 @@ impl Tunables for Bounds<'_> {
             return Err(MemoryError::Generic("the limit of this component".into()));
         }
         // SAFETY: as the caller promises.
-        let inner = unsafe { self.base.create_vm_memory(ty, style, location)? };
-        let counted: Box<dyn LinearMemory + Send + Sync> =
-            Box::new(Counted { inner, totals: self.totals.clone() });
-        Ok(VMMemory::from_custom(VMMemory(counted)))
+        let memory = unsafe { Memory::new(self.reservations, ty, style, location, self.totals.clone())? };
+        Ok(VMMemory(Box::new(memory)))
     }
 
     fn create_host_table(&self, ty: &TableType, style: &TableStyle) -> Result<VMTable, String> {
@@ -248,51 +255,4 @@ impl Tunables for Bounds<'_> {
 
 fn bytes(pages: Pages) -> u64 {
     u64::from(pages.0) * WASM_PAGE_SIZE as u64
-}
-
-/// A memory whose growth is counted.
-#[derive(Debug)]
-struct Counted {
-    inner: VMMemory,
-    totals: Totals,
-}
-
-impl LinearMemory for Counted {
-    fn ty(&self) -> MemoryType {
-        self.inner.ty()
-    }
-
-    fn size(&self) -> Pages {
-        self.inner.size()
-    }
-
-    fn style(&self) -> MemoryStyle {
-        self.inner.style()
-    }
-
-    fn grow(&mut self, delta: Pages) -> Result<Pages, MemoryError> {
-        let added = bytes(delta);
-        if !self.totals.grow_memory(added) {
-            return Err(MemoryError::CouldNotGrow { current: self.inner.size(), attempted_delta: delta });
-        }
-        self.inner.grow(delta).inspect_err(|_| self.totals.take_back_memory(added))
-    }
-
-    fn vmmemory(&self) -> NonNull<VMMemoryDefinition> {
-        self.inner.vmmemory()
-    }
-
-    fn try_clone(&self) -> Result<Box<dyn LinearMemory + Send + Sync + 'static>, MemoryError> {
-        Err(MemoryError::MemoryNotShared)
-    }
-
-    fn copy(&self) -> Result<Box<dyn LinearMemory + Send + Sync + 'static>, MemoryError> {
-        Err(MemoryError::MemoryNotShared)
-    }
-
-    #[expect(unsafe_code, reason = "declared so by the trait")]
-    unsafe fn initialize_with_data(&self, start: usize, data: &[u8]) -> Result<(), Trap> {
-        // SAFETY: as the caller promises.
-        unsafe { self.inner.initialize_with_data(start, data) }
-    }
 }

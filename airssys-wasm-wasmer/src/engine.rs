@@ -13,6 +13,8 @@ use async_trait::async_trait;
 use crate::code::Compiler;
 use crate::config::WasmerConfig;
 use crate::epoch::Epoch;
+use crate::fiber::Stacks;
+use crate::memory::Reservations;
 use crate::{WASMER_VERSION, load};
 
 /// What plans are written with: this crate, and the one whose types they hold.
@@ -35,8 +37,8 @@ pub(crate) struct Shared {
     pub(crate) cache: Option<CodeCache>,
     /// What compiled code depends on.
     pub(crate) environment: Environment,
-    /// Bytes of stack that a guest may use.
-    pub(crate) max_stack: usize,
+    pub(crate) stacks: Stacks,
+    pub(crate) reservations: Reservations,
     config: WasmerConfig,
 }
 
@@ -55,8 +57,15 @@ impl WasmerEngine {
         ticker.drive(epoch.hand());
         let environment =
             Environment::of((WASMER_VERSION, PLAN_VERSIONS, load::PLAN_FORMAT, Compiler::new().settings()));
-        let max_stack = config.max_stack.as_usize();
-        Ok(Self(Arc::new(Shared { ticker, epoch, cache, environment, max_stack, config })))
+        Ok(Self(Arc::new(Shared {
+            ticker,
+            epoch,
+            cache,
+            environment,
+            stacks: Stacks::new(config.max_stack.as_usize()),
+            reservations: Reservations::default(),
+            config,
+        })))
     }
 }
 

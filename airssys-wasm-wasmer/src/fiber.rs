@@ -15,6 +15,7 @@ use std::cell::Cell;
 use std::fmt;
 use std::io;
 use std::ptr;
+use std::sync::{Mutex, PoisonError};
 
 use airssys_wasm_core::error::WasmError;
 use backtrace::Backtrace;
@@ -57,6 +58,36 @@ impl GuestStack {
     /// The system does not provide the memory.
     pub(crate) fn new(size: usize) -> io::Result<Self> {
         DefaultStack::new(size + RESERVE).map(Self)
+    }
+}
+
+/// The stacks of an engine that no call uses now.
+pub(crate) struct Stacks {
+    size: usize,
+    kept: Mutex<Vec<GuestStack>>,
+}
+
+impl Stacks {
+    /// How many are kept. Each holds the pages that the deepest of its calls has used.
+    const KEPT: usize = 16;
+
+    /// Stacks on which guests have `size` bytes.
+    pub(crate) fn new(size: usize) -> Self {
+        Self { size, kept: Mutex::default() }
+    }
+
+    /// # Errors
+    /// The system does not provide the memory.
+    pub(crate) fn take(&self) -> io::Result<GuestStack> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        kept.map_or_else(|| GuestStack::new(self.size), Ok)
+    }
+
+    pub(crate) fn give_back(&self, stack: GuestStack) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() < Self::KEPT {
+            kept.push(stack);
+        }
     }
 }
 

@@ -23,7 +23,6 @@ use async_trait::async_trait;
 use crate::abi::dynamic::{self, check};
 use crate::abi::{Cells, Lift, Lower, MAX_CELLS, lift_results, lower_parameters};
 use crate::fault;
-use crate::fiber::GuestStack;
 use crate::host::world::{Body, Message};
 use crate::instantiate::{Linkage, instantiate};
 use crate::kept::Lending;
@@ -38,8 +37,6 @@ const EXECUTE: &str = "execute";
 pub(crate) struct Instance {
     /// In a box: functions of the host point to it.
     store: Box<Store>,
-    /// What calls run on, between two of them.
-    stack: Option<GuestStack>,
     loaded: Arc<Loaded>,
     reply: usize,
     calls: u64,
@@ -61,9 +58,8 @@ impl Instance {
         let fuel = loaded.check_fuel(OPERATION, budget)?;
         let (store, mut linkage) = prepare(&loaded, services, limits);
         store.start(OPERATION, budget.deadline, fuel);
-        let mut stack = None;
         let made = {
-            let making = pin!(store.run(&mut stack, OPERATION, |store| instantiate(store, &mut linkage)));
+            let making = pin!(store.run(OPERATION, |store| instantiate(store, &mut linkage)));
             loaded.shared.ticker.bound(budget.deadline, making).await
         };
         made.unwrap_or_else(|ended| Err(ended.into_error(OPERATION)))?;
@@ -73,7 +69,6 @@ impl Instance {
         let consumed = store.consumed();
         Ok(Self {
             store,
-            stack,
             loaded,
             reply: limits.reply.as_usize(),
             calls: 0,
@@ -132,7 +127,7 @@ impl Instance {
         let called = {
             let lifted = self.loaded.find(interface, function);
             let place = &outcome;
-            let calling = pin!(store.run(&mut self.stack, operation, move |store| {
+            let calling = pin!(store.run(operation, move |store| {
                 let lifted = lifted.ok_or_else(|| missing(operation, COMPONENT))?;
                 // SAFETY: this runs on a fiber, and the parameters and the outcome are outside of it.
                 #[expect(unsafe_code, reason = "calls the guest")]
@@ -270,7 +265,7 @@ impl Component for Instance {
         let outcome = Outcome::default();
         let called = {
             let place = &outcome;
-            let calling = pin!(store.run(&mut self.stack, OPERATION, move |store| {
+            let calling = pin!(store.run(OPERATION, move |store| {
                 // SAFETY: this runs on a fiber, and the arguments and the outcome are outside of it.
                 #[expect(unsafe_code, reason = "calls the guest")]
                 unsafe {

@@ -183,7 +183,7 @@ fn make(
         imports.push(again(&linkage.epoch));
     }
     imports.push(again(&linkage.meter));
-    let bounds = Bounds::new(store.totals.clone(), &plan.table_maxima, tables);
+    let bounds = Bounds::new(store.totals.clone(), &loaded.shared.reservations, &plan.table_maxima, tables);
     let artifact = &loaded.artifacts[module.as_u32() as usize];
     let mut core = store.core.borrow_mut();
     let made = core

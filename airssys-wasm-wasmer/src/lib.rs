@@ -45,6 +45,8 @@ mod kept;
 #[cfg(supported)]
 mod load;
 #[cfg(supported)]
+mod memory;
+#[cfg(supported)]
 mod side;
 #[cfg(supported)]
 mod store;

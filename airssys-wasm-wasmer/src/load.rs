@@ -255,9 +255,17 @@ fn missing(
     missing
 }
 
-/// Checks that our own functions are imported with the types that they have.
+/// Checks that our own functions and those of WASI are imported with the types that they have.
 fn check_types(interface: &WitInterface) -> Result<()> {
     for instance in &interface.imports {
+        let wasi = instance.name.split_once('@').filter(|(name, _)| name.starts_with("wasi:"));
+        for function in &instance.functions {
+            if let Some((expected, found)) =
+                wasi.and_then(|(name, _)| wasi::signatures::mismatch(name, function))
+            {
+                extensions::check_type(&instance.name, &found, expected)?;
+            }
+        }
         let ours = WORLD_IMPORTS.iter().find(|(name, _)| compatible(name, &instance.name));
         for function in &instance.functions {
             let signature =

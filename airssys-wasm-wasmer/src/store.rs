@@ -20,7 +20,7 @@ use crate::abi::handles::Handles;
 use crate::bounds::Totals;
 use crate::engine::EPOCH_SLICE;
 use crate::fault;
-use crate::fiber::{Exit, Fiber, GuestStack, Slice};
+use crate::fiber::{Exit, Fiber, Slice};
 use crate::instantiate::Globals;
 use crate::kept::Kept;
 use crate::load::Loaded;
@@ -243,15 +243,11 @@ impl Store {
     /// Runs `body`, which calls the guest, on a stack of its own. A call that is dropped is over.
     pub(crate) async fn run(
         &self,
-        stack: &mut Option<GuestStack>,
         operation: &'static str,
         body: impl FnOnce(&Self) -> Result<()> + Send,
     ) -> Result<()> {
-        let guest_stack = match stack.take() {
-            Some(stack) => stack,
-            None => GuestStack::new(self.loaded.shared.max_stack)
-                .map_err(|error| fault::no_stack(operation, error))?,
-        };
+        let stacks = &self.loaded.shared.stacks;
+        let stack = stacks.take().map_err(|error| fault::no_stack(operation, error))?;
         let outcome = Outcome::default();
         self.returned.set(false);
         let mut fiber = {
@@ -263,7 +259,7 @@ impl Store {
             // SAFETY: `self` and `outcome` live as long as this future, which is pinned, and the fiber ends before them.
             #[expect(unsafe_code, reason = "the fiber borrows from this future")]
             unsafe {
-                Fiber::new(guest_stack, call)
+                Fiber::new(stack, call)
             }
         };
         let slice = poll_fn(|context| self.poll(&mut fiber, context)).await;
@@ -273,7 +269,7 @@ impl Store {
             Slice::Ended(error) => Err(error),
             Slice::Suspended => Err(fault::no_outcome(operation)),
         };
-        *stack = Some(fiber.into_stack());
+        stacks.give_back(fiber.into_stack());
         self.exit.set(None);
         self.held.borrow_mut().clear();
         result

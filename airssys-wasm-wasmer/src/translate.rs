@@ -160,12 +160,10 @@ impl From<Transcode> for Transcoding {
 
 /// What guests may use: WebAssembly 2.0 with multiple memories and extended constant expressions, in components of WASI 0.2.
 ///
-/// The same as on the Wasmtime engine.
+/// The same as on the Wasmtime engine, which is built without a collector of garbage and so without `externref`.
 fn features() -> WasmFeatures {
-    WasmFeatures::WASM2
-        | WasmFeatures::MULTI_MEMORY
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::COMPONENT_MODEL
+    let more = WasmFeatures::MULTI_MEMORY | WasmFeatures::EXTENDED_CONST | WasmFeatures::COMPONENT_MODEL;
+    (WasmFeatures::WASM2 | more) & !WasmFeatures::GC_TYPES
 }
 
 /// Takes a component apart.

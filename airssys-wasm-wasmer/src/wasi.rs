@@ -25,6 +25,7 @@ mod clocks;
 mod filesystem;
 mod io;
 mod random;
+pub(crate) mod signatures;
 mod sockets;
 mod table;
 #[cfg(test)]

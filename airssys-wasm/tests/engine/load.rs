@@ -1,21 +1,17 @@
 //! Loading: what is refused, and what is known of what is not.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::error::Error;
+use std::time::Duration;
 
-use airssys_wasm_core::capability::CapabilityKind;
-use airssys_wasm_core::component::ResourceLimits;
-use airssys_wasm_core::error::{Detail, ErrorKind, LoadFault, WasmError};
-use airssys_wasm_core::interface::{
+use crate::support::*;
+use airssys_wasm::core::capability::CapabilityKind;
+use airssys_wasm::core::component::{ByteSize, ResourceLimits};
+use airssys_wasm::core::error::{Detail, ErrorKind, LoadFault, WasmError};
+use airssys_wasm::core::interface::{
     COMPONENT, LOGGING, MESSAGING, REPLIES, STORAGE, WORLD_EXPORTS, WORLD_IMPORTS, WitFunction, WitType,
     check_exports,
 };
-use airssys_wasm_core::runtime::{CodeOrigin, HostFunctionDefinition, LoadOptions, RuntimeEngine};
-use airssys_wasm_wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
-use support::*;
+use airssys_wasm::core::runtime::{CodeOrigin, HostFunctionDefinition, LoadOptions, Value};
 
 async fn refusal(wasm: &[u8]) -> WasmError {
     refusal_with(wasm, LoadOptions::default()).await
@@ -279,69 +275,24 @@ async fn extensions_that_cannot_be_are_refused() {
 
 #[tokio::test]
 async fn large_components_fit() {
-    let modules: String = (0..120)
-        .map(|n| format!("(core module $m{n} (memory 1) (table 10 funcref) (func (export \"f\")))(core instance (instantiate $m{n}))"))
-        .collect();
-    let wasm = wat(&format!("(component {modules})"));
-    for allocation in [Allocation::Pooling { max_instances: 200 }, Allocation::OnDemand] {
-        let engine = WasmtimeEngine::new(WasmtimeConfig { allocation, ..WasmtimeConfig::default() }).unwrap();
-        let instance =
-            instance_of(&engine, &wasm, &ResourceLimits::default(), &Services::new(Mood::Well)).await;
-        assert_eq!(instance.usage().memory_bytes, 120 << 16);
-        assert_eq!(instance.usage().table_elements, 1_200);
-    }
-}
-
-#[tokio::test]
-async fn what_fits_into_no_slot_is_served_on_demand() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = WasmtimeConfig { code_cache: Some(folder.path().to_owned()), ..config() };
-    let engine = WasmtimeEngine::new(config).unwrap();
-    let limits = ResourceLimits { table_elements: u32::MAX, ..ResourceLimits::default() };
-    for core in ["(table 0 funcref)".repeat(70), "(table 1000000 funcref)".into(), "(memory 0)".repeat(70)] {
-        let wasm = running(&format!(r#"{core} (func (export "run"))"#));
-        for origin in [CodeOrigin::Compiled, CodeOrigin::Cache] {
-            let loaded = load(&engine, &wasm).await;
-            assert_eq!(loaded.origin(), origin);
-            let made = loaded.instantiate(&limits, Services::new(Mood::Well).host(), budget()).await;
-            let mut instance = made.unwrap_or_else(|error| panic!("{}", explain(&error)));
-            run(&mut *instance, "run").await.unwrap();
-        }
-    }
-}
-
-#[test]
-fn the_profile_tells_the_version_of_the_lockfile() {
-    let lockfile = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.lock")).unwrap();
-    let lockfile: toml::Table = lockfile.parse().unwrap();
-    let packages = lockfile["package"].as_array().unwrap();
-    let versions: Vec<_> = packages
-        .iter()
-        .filter(|package| package["name"].as_str() == Some("wasmtime"))
-        .map(|package| package["version"].as_str().unwrap())
-        .collect();
-    let profile = engine().profile();
-    assert_eq!((profile.name, versions), ("wasmtime", vec![profile.version]));
-    assert_eq!(profile.version, "48.0.8", "read the change log of Wasmtime, then change this line");
-    assert!(profile.deadlines);
+    let wasm = large(120);
+    let mut instance = instance(&wasm).await;
+    assert_eq!(instance.usage().memory_bytes, 120 << 16);
+    assert_eq!(instance.usage().table_elements, 1_200);
+    assert_eq!(run(&mut *instance, "run").await.unwrap(), Some(Value::U32(119)));
 }
 
 #[test]
 fn settings_out_of_range_are_refused() {
-    use airssys_wasm_core::component::ByteSize;
-    use std::time::Duration;
-
-    let check = |change: &dyn Fn(&mut WasmtimeConfig)| {
-        let mut config = config();
-        change(&mut config);
-        let error = WasmtimeEngine::new(config).map(|_| ()).unwrap_err();
+    let check = |setup: Setup| {
+        let error = setup.engine().map(|_| ()).unwrap_err();
         expect(&error, ErrorKind::InvalidConfiguration, None);
         assert!(error.next_step().is_some());
     };
-    check(&|config| config.max_stack = ByteSize::bytes(1));
-    check(&|config| config.max_stack = ByteSize::MAX);
-    check(&|config| config.tick = Duration::ZERO);
-    check(&|config| config.tick = Duration::from_secs(9));
-    check(&|config| config.allocation = Allocation::Pooling { max_instances: 0 });
-    check(&|config| config.allocation = Allocation::Pooling { max_instances: u32::MAX });
+    for max_stack in [ByteSize::bytes(1), ByteSize::MAX] {
+        check(Setup { max_stack: Some(max_stack), ..Setup::default() });
+    }
+    for tick in [Duration::ZERO, Duration::from_secs(9)] {
+        check(Setup { tick: Some(tick), ..Setup::default() });
+    }
 }

@@ -1,18 +1,13 @@
 //! Bounds: each is met at its number, and named when it is passed.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::num::NonZeroU64;
 
-use airssys_wasm_core::component::{ByteSize, ResourceLimits};
-use airssys_wasm_core::error::{Detail, ErrorKind, Limit, TrapKind, WasmError};
-use airssys_wasm_core::runtime::{
-    CallBudget, Component, ComponentHandle, ExecutionState, LoadOptions, Metering, RuntimeEngine, Value,
+use crate::support::*;
+use airssys_wasm::core::component::{ByteSize, ResourceLimits};
+use airssys_wasm::core::error::{Detail, ErrorKind, Limit, TrapKind, WasmError};
+use airssys_wasm::core::runtime::{
+    CallBudget, Component, ComponentHandle, ExecutionState, LoadOptions, Metering, Value,
 };
-use airssys_wasm_wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
-use support::*;
 
 const PAGE: u64 = 64 << 10;
 
@@ -214,8 +209,7 @@ async fn the_stack_is_limited_and_a_host_call_fits_behind_it() {
     let mut endless = instance(&recurse("-1")).await;
     expect_trap(&run(&mut *endless, "run").await.unwrap_err(), TrapKind::StackOverflow);
 
-    let small = WasmtimeConfig { max_stack: ByteSize::kib(64), ..config() };
-    let small = WasmtimeEngine::new(small).unwrap();
+    let small = Setup { max_stack: Some(ByteSize::kib(64)), ..Setup::default() }.engine().unwrap();
     let services = Services::new(Mood::Well);
     let mut smaller = instance_of(&small, &recurse("5000"), &ResourceLimits::default(), &services).await;
     expect_trap(&run(&mut *smaller, "run").await.unwrap_err(), TrapKind::StackOverflow);
@@ -335,21 +329,4 @@ async fn start_functions_use_fuel() {
     let made =
         loaded.instantiate(&ResourceLimits::default(), Services::new(Mood::Well).host(), fuel(10_000)).await;
     expect_limit(&made.map(|_| ()).unwrap_err(), Limit::Fuel);
-}
-
-#[tokio::test]
-async fn a_full_pool_says_so_and_has_room_again() {
-    let config = WasmtimeConfig { allocation: Allocation::Pooling { max_instances: 2 }, ..config() };
-    let engine = WasmtimeEngine::new(config).unwrap();
-    let services = Services::new(Mood::Well);
-    let loaded = load(&engine, &guest("greeter")).await;
-    let limits = ResourceLimits::default();
-    let first = loaded.instantiate(&limits, services.host(), budget()).await.unwrap();
-    let mut second = loaded.instantiate(&limits, services.host(), budget()).await.unwrap();
-    let third = loaded.instantiate(&limits, services.host(), budget()).await;
-    expect_limit(&third.map(|_| ()).unwrap_err(), Limit::LiveInstances);
-    assert_eq!(ask(&mut *second, "x").await, "Hello, x!");
-    drop(first);
-    let mut third = loaded.instantiate(&limits, services.host(), budget()).await.unwrap();
-    assert_eq!(ask(&mut *third, "x").await, "Hello, x!");
 }

@@ -1,18 +1,13 @@
 //! Calls by name, with dynamic values and resources.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
-use airssys_wasm_core::component::{ByteSize, ResourceLimits};
-use airssys_wasm_core::error::{ErrorKind, Limit, WasmError};
-use airssys_wasm_core::interface::{WitFunction, WitType};
-use airssys_wasm_core::runtime::{
-    Component, ExecutionState, HostFunction, HostFunctionDefinition, LoadOptions, ResourceHandle,
-    RuntimeEngine, Value,
+use crate::support::*;
+use airssys_wasm::core::component::{ByteSize, ResourceLimits};
+use airssys_wasm::core::error::{ErrorKind, Limit, WasmError};
+use airssys_wasm::core::interface::{WitFunction, WitType};
+use airssys_wasm::core::runtime::{
+    Component, ExecutionState, HostFunction, HostFunctionDefinition, LoadOptions, ResourceHandle, Value,
 };
 use async_trait::async_trait;
-use support::*;
 
 const VALUES: &str = "airssys:fixtures/values@0.1.0";
 
@@ -45,9 +40,9 @@ impl HostFunction for Lookup {
 
     async fn call(
         &self,
-        caller: &airssys_wasm_core::component::ComponentId,
+        caller: &airssys_wasm::core::component::ComponentId,
         arguments: Vec<Value>,
-    ) -> airssys_wasm_core::error::Result<Option<Value>> {
+    ) -> airssys_wasm::core::error::Result<Option<Value>> {
         assert_eq!(caller.as_str(), "acme/tested");
         Ok(Some(match &arguments[..] {
             [Value::S32(a), Value::S32(b)] => Value::S32(a + b),

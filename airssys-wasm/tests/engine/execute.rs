@@ -1,14 +1,10 @@
 //! Ordinary guests, ordinarily used.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
-use airssys_wasm_core::component::{ByteSize, ComponentConfig, ComponentInput, ResourceLimits};
-use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode, Limit};
-use airssys_wasm_core::messaging::{Body, MessageId, Sender, TraceContext};
-use airssys_wasm_core::runtime::{ExecutionState, LogLevel, MessagingRefusal};
-use support::*;
+use crate::support::*;
+use airssys_wasm::core::component::{ByteSize, ComponentConfig, ComponentInput, ResourceLimits};
+use airssys_wasm::core::error::{Detail, ErrorKind, FailureCode, Limit};
+use airssys_wasm::core::messaging::{Body, MessageId, Sender, TraceContext};
+use airssys_wasm::core::runtime::{ExecutionState, LogLevel, MessagingRefusal};
 
 #[tokio::test]
 async fn a_component_is_configured_and_handles_messages() {

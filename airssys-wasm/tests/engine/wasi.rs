@@ -1,13 +1,9 @@
 //! WASI with nothing granted: what a guest prints is logged, and what it asks for beyond that is refused.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
-use airssys_wasm_core::component::ResourceLimits;
-use airssys_wasm_core::error::{Limit, TrapKind};
-use airssys_wasm_core::runtime::{ExecutionState, LogLevel};
-use support::*;
+use crate::support::*;
+use airssys_wasm::core::component::ResourceLimits;
+use airssys_wasm::core::error::{Limit, TrapKind};
+use airssys_wasm::core::runtime::{ExecutionState, LogLevel};
 
 /// A component whose `run` has WASI at hand: `print` (to 1 or 2, a pointer, a length), `exit`, and `random`.
 fn printing(body: &str) -> Vec<u8> {

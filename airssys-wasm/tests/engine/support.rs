@@ -6,19 +6,22 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use airssys_wasm_core::component::{ComponentId, ComponentInput, ComponentOutput, ResourceLimits};
-use airssys_wasm_core::error::{Detail, ErrorKind, Limit, Result, TrapKind, WasmError};
-use airssys_wasm_core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
-use airssys_wasm_core::runtime::{
+use airssys_wasm::core::component::{ByteSize, ComponentId, ComponentInput, ComponentOutput, ResourceLimits};
+use airssys_wasm::core::error::{Detail, ErrorKind, Limit, Result, TrapKind, WasmError};
+use airssys_wasm::core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
+use airssys_wasm::core::runtime::{
     CallBudget, Comparison, Component, ComponentHandle, Entry, HostFunction, HostServices, Listing,
     LoadOptions, LogLevel, LoggingService, MessagingRefusal, MessagingService, RuntimeEngine, ServiceResult,
     StorageRefusal, StorageService, StorageUsage, Value,
 };
-use airssys_wasm_wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
+#[cfg(feature = "wasmer")]
+use airssys_wasm::wasmer::{WasmerConfig, WasmerEngine};
+use airssys_wasm::wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
+use airssys_wasm_conformance::guests::Guest;
 use async_trait::async_trait;
 
 /// Longer than anything takes that works.
@@ -224,27 +227,57 @@ impl StorageService for Services {
     }
 }
 
-/// An engine that needs few addresses: many tests run at a time.
-pub fn config() -> WasmtimeConfig {
-    WasmtimeConfig { allocation: Allocation::Pooling { max_instances: 32 }, ..WasmtimeConfig::default() }
+/// What a test changes about an engine.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    pub max_stack: Option<ByteSize>,
+    pub tick: Option<Duration>,
+    pub code_cache: Option<PathBuf>,
 }
 
-pub fn engine() -> WasmtimeEngine {
-    WasmtimeEngine::new(config()).unwrap()
+impl Setup {
+    pub fn cached(folder: &Path) -> Self {
+        Self { code_cache: Some(folder.to_owned()), ..Self::default() }
+    }
+
+    /// The engine under test.
+    pub fn engine(self) -> Result<Arc<dyn RuntimeEngine>> {
+        match std::env::var("AIRSSYS_WASM_ENGINE").as_deref() {
+            Err(_) | Ok("wasmtime") => {}
+            #[cfg(feature = "wasmer")]
+            Ok("wasmer") => {
+                let mut config = WasmerConfig { code_cache: self.code_cache, ..WasmerConfig::default() };
+                config.max_stack = self.max_stack.unwrap_or(config.max_stack);
+                config.tick = self.tick.unwrap_or(config.tick);
+                return Ok(Arc::new(WasmerEngine::new(config)?));
+            }
+            Ok(other) => panic!("the tests are not built with an engine `{other}`"),
+        }
+        // Many tests run at a time: each engine takes few addresses.
+        let allocation = Allocation::Pooling { max_instances: 32 };
+        let mut config =
+            WasmtimeConfig { allocation, code_cache: self.code_cache, ..WasmtimeConfig::default() };
+        config.max_stack = self.max_stack.unwrap_or(config.max_stack);
+        config.tick = self.tick.unwrap_or(config.tick);
+        Ok(Arc::new(WasmtimeEngine::new(config)?))
+    }
 }
 
-/// The bytes of a guest that was built beforehand.
+pub fn engine() -> Arc<dyn RuntimeEngine> {
+    Setup::default().engine().unwrap()
+}
+
+/// The bytes of a guest.
 pub fn guest(name: &str) -> Vec<u8> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../airssys-wasm-conformance/guests/prebuilt");
-    let path = PathBuf::from(folder).join(name).with_extension("wasm");
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    let guest = Guest::ALL.into_iter().find(|guest| guest.name() == name).unwrap();
+    guest.bytes().unwrap().into_owned()
 }
 
 pub fn wat(text: &str) -> Vec<u8> {
     wat::parse_str(text).unwrap_or_else(|error| panic!("{error}"))
 }
 
-pub async fn load(engine: &WasmtimeEngine, wasm: &[u8]) -> ComponentHandle {
+pub async fn load(engine: &Arc<dyn RuntimeEngine>, wasm: &[u8]) -> ComponentHandle {
     engine.load(wasm, LoadOptions::default()).await.unwrap_or_else(|error| panic!("{}", explain(&error)))
 }
 
@@ -258,7 +291,7 @@ pub async fn instance_with(wasm: &[u8], limits: &ResourceLimits, mood: Mood) -> 
 }
 
 pub async fn instance_of(
-    engine: &WasmtimeEngine,
+    engine: &Arc<dyn RuntimeEngine>,
     wasm: &[u8],
     limits: &ResourceLimits,
     services: &Arc<Services>,
@@ -366,5 +399,22 @@ pub fn calling_the_host(core: &str) -> Vec<u8> {
             (core instance $i (instantiate $m (with "host" (instance (export "enabled" (func $enabled))))))
             (func (export "run") (canon lift (core func $i "run")))
         )"#
+    ))
+}
+
+/// A component with `count` core modules, each with a memory and a table of ten elements. The function `run` returns
+/// the number of the last one.
+pub fn large(count: u32) -> Vec<u8> {
+    let modules: String = (0..count)
+        .map(|n| {
+            format!(
+                r#"(core module $m{n} (memory 1) (table 10 funcref) (func (export "run") (result i32) (i32.const {n})))
+                (core instance $i{n} (instantiate $m{n}))"#
+            )
+        })
+        .collect();
+    let last = count - 1;
+    wat(&format!(
+        r#"(component {modules} (func (export "run") (result u32) (canon lift (core func $i{last} "run"))))"#
     ))
 }

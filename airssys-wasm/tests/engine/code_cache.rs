@@ -1,23 +1,19 @@
 //! Compiled code on disk: used when it is ours, compiled again when it is anything else.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use airssys_wasm_core::component::ResourceLimits;
-use airssys_wasm_core::error::ErrorKind;
-use airssys_wasm_core::runtime::{CodeOrigin, LoadOptions, Metering, RuntimeEngine};
-use airssys_wasm_wasmtime::{WasmtimeConfig, WasmtimeEngine};
-use support::*;
+use crate::support::*;
+use airssys_wasm::core::component::ResourceLimits;
+use airssys_wasm::core::error::ErrorKind;
+use airssys_wasm::core::runtime::{CodeOrigin, LoadOptions, Metering, RuntimeEngine};
 
-fn with_cache(folder: &Path) -> WasmtimeEngine {
-    WasmtimeEngine::new(WasmtimeConfig { code_cache: Some(folder.to_owned()), ..config() }).unwrap()
+fn with_cache(folder: &Path) -> Arc<dyn RuntimeEngine> {
+    Setup::cached(folder).engine().unwrap()
 }
 
-async fn origin(engine: &WasmtimeEngine, wasm: &[u8]) -> CodeOrigin {
+async fn origin(engine: &Arc<dyn RuntimeEngine>, wasm: &[u8]) -> CodeOrigin {
     load(engine, wasm).await.origin()
 }
 
@@ -38,11 +34,11 @@ fn small(number: u32) -> Vec<u8> {
     ))
 }
 
-async fn check_number(engine: &WasmtimeEngine, number: u32) {
+async fn check_number(engine: &Arc<dyn RuntimeEngine>, number: u32) {
     let services = Services::new(Mood::Well);
     let mut instance = instance_of(engine, &small(number), &ResourceLimits::default(), &services).await;
     let answer = run(&mut *instance, "run").await.unwrap();
-    assert_eq!(answer, Some(airssys_wasm_core::runtime::Value::U32(number)));
+    assert_eq!(answer, Some(airssys_wasm::core::runtime::Value::U32(number)));
 }
 
 #[tokio::test]
@@ -58,7 +54,7 @@ async fn code_is_compiled_once() {
     let again = with_cache(folder.path());
     assert_eq!(origin(&again, &greeter).await, CodeOrigin::Cache);
     let cached = load(&again, &greeter).await;
-    assert_eq!(cached.interface(), load(&support::engine(), &greeter).await.interface());
+    assert_eq!(cached.interface(), load(&crate::support::engine(), &greeter).await.interface());
     assert_eq!(origin(&again, &guest("counter")).await, CodeOrigin::Compiled);
 }
 
@@ -219,8 +215,7 @@ async fn only_this_user_can_write_there() {
 
     for open in [0o770, 0o707, 0o777, 0o722] {
         fs::set_permissions(&folder, fs::Permissions::from_mode(open)).unwrap();
-        let config = WasmtimeConfig { code_cache: Some(folder.clone()), ..config() };
-        let error = WasmtimeEngine::new(config).map(|_| ()).unwrap_err();
+        let error = Setup::cached(&folder).engine().map(|_| ()).unwrap_err();
         expect(&error, ErrorKind::InvalidConfiguration, None);
         assert!(error.next_step().unwrap().contains("chmod 700"), "{error}");
     }
@@ -232,8 +227,7 @@ fn a_folder_that_cannot_be_is_refused_at_once() {
     let file = parent.path().join("file");
     fs::write(&file, b"").unwrap();
     for folder in [file.clone(), file.join("below")] {
-        let config = WasmtimeConfig { code_cache: Some(folder.clone()), ..config() };
-        let error = WasmtimeEngine::new(config).map(|_| ()).unwrap_err();
+        let error = Setup::cached(&folder).engine().map(|_| ()).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Io | ErrorKind::InvalidConfiguration), "{error}");
         assert!(error.to_string().contains(&folder.display().to_string()), "{error}");
         assert!(error.next_step().is_some());

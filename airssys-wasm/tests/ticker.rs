@@ -1,16 +1,17 @@
 //! The thread that keeps the time. Alone in its process: it counts threads.
 
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "wasmtime"))]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[path = "engine/support.rs"]
 mod support;
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use airssys_wasm_core::component::ResourceLimits;
-use airssys_wasm_core::error::ErrorKind;
-use airssys_wasm_core::runtime::{LoadOptions, Metering, RuntimeEngine};
+use airssys_wasm::core::component::ResourceLimits;
+use airssys_wasm::core::error::ErrorKind;
+use airssys_wasm::core::runtime::{LoadOptions, Metering};
 use support::*;
 
 fn tickers() -> usize {

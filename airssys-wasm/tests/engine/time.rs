@@ -1,9 +1,5 @@
 //! Deadlines, cancellation, and neighbours.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -11,11 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use airssys_wasm_core::component::{ComponentConfig, ComponentInput, ResourceLimits};
-use airssys_wasm_core::error::ErrorKind;
-use airssys_wasm_core::messaging::Body;
-use airssys_wasm_core::runtime::{CallBudget, ExecutionState, Value};
-use support::*;
+use crate::support::*;
+use airssys_wasm::core::component::{ComponentConfig, ComponentInput, ResourceLimits};
+use airssys_wasm::core::error::ErrorKind;
+use airssys_wasm::core::messaging::Body;
+use airssys_wasm::core::runtime::{CallBudget, ExecutionState, Value};
 
 /// A deadline that is soon, and how late its error may be on a machine that does other things.
 const SOON: Duration = Duration::from_millis(30);
@@ -23,7 +19,7 @@ const LATE: Duration = Duration::from_secs(5);
 
 #[track_caller]
 fn expect_timeout<T: std::fmt::Debug>(
-    outcome: airssys_wasm_core::error::Result<T>,
+    outcome: airssys_wasm::core::error::Result<T>,
     started: Instant,
     state: ExecutionState,
 ) {
@@ -292,7 +288,7 @@ async fn calls_move_between_threads() {
 #[tokio::test]
 async fn a_reply_that_is_dropped_poisons_too() {
     let mut relay = instance_with(&guest("relay"), &ResourceLimits::default(), Mood::NeverAnswers).await;
-    let request = airssys_wasm_core::messaging::MessageId::from_parts(1, 1);
+    let request = airssys_wasm::core::messaging::MessageId::from_parts(1, 1);
     let input = ComponentInput::Reply { request, outcome: Ok(Body::new("x")) };
     {
         let mut call = pin!(relay.execute(input, budget()));

@@ -1,21 +1,17 @@
 //! Functions that an embedder adds, and what becomes of a guest when they misbehave.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod support;
-
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use airssys_wasm_core::component::{ByteSize, ComponentId, ResourceLimits};
-use airssys_wasm_core::error::{Blame, ErrorKind, Limit, Result, TrapKind, WasmError};
-use airssys_wasm_core::interface::{WitFunction, WitType};
-use airssys_wasm_core::runtime::{
-    Component, ExecutionState, HostFunction, HostFunctionDefinition, LoadOptions, RuntimeEngine, Value,
+use crate::support::*;
+use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
+use airssys_wasm::core::error::{Blame, ErrorKind, Limit, Result, TrapKind, WasmError};
+use airssys_wasm::core::interface::{WitFunction, WitType};
+use airssys_wasm::core::runtime::{
+    Component, ExecutionState, HostFunction, HostFunctionDefinition, LoadOptions, Value,
 };
 use async_trait::async_trait;
-use support::*;
 
 type Answer = fn(Vec<Value>) -> Result<Option<Value>>;
 
@@ -114,7 +110,7 @@ async fn a_result_of_another_type_is_a_fault_of_the_host() {
         |_| Ok(Some(Value::String("text".into()))),
         |_| Ok(Some(Value::List(vec![Value::U8(1)]))),
         |_| Ok(None),
-        |_| Ok(Some(Value::Resource(airssys_wasm_core::runtime::ResourceHandle(1)))),
+        |_| Ok(Some(Value::Resource(airssys_wasm::core::runtime::ResourceHandle(1)))),
     ];
     for answer in wrong {
         let (outcome, state) = work(answer).await;
