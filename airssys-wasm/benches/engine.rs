@@ -5,15 +5,12 @@ use std::fmt::Write as _;
 use std::fs;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use airssys_wasm::core::component::{ComponentConfig, ComponentId, ComponentInput, ResourceLimits};
-use airssys_wasm::core::error::Result;
 use airssys_wasm::core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
 use airssys_wasm::core::runtime::{
-    CallBudget, CodeOrigin, Comparison, Component, ComponentHandle, HostServices, Listing, LoadOptions,
-    LogLevel, LoggingService, MessagingRefusal, MessagingService, RuntimeEngine, ServiceResult,
-    StorageRefusal, StorageService, StorageUsage,
+    CallBudget, CodeOrigin, Component, ComponentHandle, HostServices, LoadOptions, RuntimeEngine,
 };
 use airssys_wasm::core::storage::{Batch, Durability, Key, Namespace, StorageBackend};
 use airssys_wasm::storage::MemoryStore;
@@ -21,15 +18,16 @@ use airssys_wasm::wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
 use airssys_wasm::{Host, Installation};
 use airssys_wasm_conformance::bench::{self, Bench, Goal, Unit};
 use airssys_wasm_conformance::guests::Guest;
-use async_trait::async_trait;
 use tokio::runtime::{Builder, Runtime};
 
+mod nobody;
 mod raw;
+
+use nobody::{Nobody, STORED};
 
 const SLOTS: u32 = 64;
 const CALLS: &str = "application/x-calls";
 const GETS: &str = "application/x-gets";
-const STORED: [u8; 128] = [7; 128];
 
 fn main() -> std::process::ExitCode {
     bench::run("engine", |bench| {
@@ -348,109 +346,4 @@ fn deserialize(engine: &wasmtime::Engine, path: &std::path::Path) -> wasmtime::c
     // SAFETY: The file was written above with what `precompile_component` of the same engine returned.
     unsafe { wasmtime::component::Component::deserialize_file(engine, path) }
         .expect("the code fits the engine")
-}
-
-/// Services that do nothing: what is left is the engine.
-#[derive(Debug)]
-struct Nobody(ComponentId);
-
-impl Nobody {
-    fn services() -> HostServices {
-        let nobody = Arc::new(Self("bench/nobody".parse().expect("the id is valid")));
-        HostServices {
-            logging: nobody.clone(),
-            messaging: nobody.clone(),
-            storage: nobody,
-            extensions: Arc::new([]),
-        }
-    }
-}
-
-impl LoggingService for Nobody {
-    fn log(&self, _: LogLevel, _: &str) -> Result<()> {
-        Ok(())
-    }
-
-    fn enabled(&self, _: LogLevel) -> Result<bool> {
-        Ok(false)
-    }
-}
-
-fn no_messages<T>() -> ServiceResult<T, MessagingRefusal> {
-    Ok(Err(MessagingRefusal::Timeout))
-}
-
-#[async_trait]
-impl MessagingService for Nobody {
-    fn send(&self, _: &str, _: Body) -> ServiceResult<MessageId, MessagingRefusal> {
-        no_messages()
-    }
-
-    async fn request(&self, _: &str, _: Body, _: Duration) -> ServiceResult<Body, MessagingRefusal> {
-        no_messages()
-    }
-
-    fn request_async(&self, _: &str, _: Body, _: Duration) -> ServiceResult<MessageId, MessagingRefusal> {
-        no_messages()
-    }
-
-    fn cancel(&self, _: MessageId) -> Result<bool> {
-        Ok(false)
-    }
-
-    fn publish(&self, _: &str, _: Body) -> ServiceResult<MessageId, MessagingRefusal> {
-        no_messages()
-    }
-
-    fn subscribe(&self, _: &str) -> ServiceResult<(), MessagingRefusal> {
-        no_messages()
-    }
-
-    fn unsubscribe(&self, _: &str) -> ServiceResult<bool, MessagingRefusal> {
-        no_messages()
-    }
-
-    fn self_id(&self) -> Result<&ComponentId> {
-        Ok(&self.0)
-    }
-}
-
-fn no_storage<T>() -> ServiceResult<T, StorageRefusal> {
-    Ok(Err(StorageRefusal::Unavailable("the benches do not use it".to_owned())))
-}
-
-#[async_trait]
-impl StorageService for Nobody {
-    async fn get(&self, _: &[u8]) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
-        Ok(Ok(Some(STORED.to_vec())))
-    }
-
-    async fn set(&self, _: Vec<u8>, _: Vec<u8>) -> ServiceResult<(), StorageRefusal> {
-        no_storage()
-    }
-
-    async fn delete(&self, _: Vec<u8>) -> ServiceResult<bool, StorageRefusal> {
-        no_storage()
-    }
-
-    async fn exists(&self, _: &[u8]) -> ServiceResult<bool, StorageRefusal> {
-        no_storage()
-    }
-
-    async fn list(&self, _: &[u8], _: Option<&[u8]>, _: u32) -> ServiceResult<Listing, StorageRefusal> {
-        no_storage()
-    }
-
-    async fn compare_and_set(
-        &self,
-        _: Vec<u8>,
-        _: Comparison,
-        _: Vec<u8>,
-    ) -> ServiceResult<bool, StorageRefusal> {
-        no_storage()
-    }
-
-    async fn usage(&self) -> ServiceResult<StorageUsage, StorageRefusal> {
-        no_storage()
-    }
 }

@@ -1,24 +1,33 @@
-//! One engine next to the other: the same component, the same services, the same limits. The floor is our own Wasmtime engine.
+//! One engine next to the other: the same component, the same services, the same limits. The floor is our own Wasmtime engine;
+//! plain Wasmtime is there for comparison.
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use airssys_wasm::core::component::{ComponentInput, ResourceLimits};
-use airssys_wasm::core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
+use airssys_wasm::core::error::ErrorKind;
+use airssys_wasm::core::messaging::{Body, Envelope, MessageId, MessageType, Sender, TraceContext};
 use airssys_wasm::core::runtime::{
     CallBudget, CodeOrigin, Component, ComponentHandle, LoadOptions, Metering, RuntimeEngine,
 };
 use airssys_wasm::wasmer::{WasmerConfig, WasmerEngine};
 use airssys_wasm::wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
-use airssys_wasm_conformance::bench::{self, Bench, Goal};
-use airssys_wasm_conformance::fakes::FakeHost;
+use airssys_wasm_conformance::bench::{self, Bench, Goal, Latencies, LoopGoals};
 use airssys_wasm_conformance::guests::Guest;
 use tokio::runtime::{Builder, Runtime};
+
+mod kernels;
+mod nobody;
+mod raw;
 
 fn main() -> std::process::ExitCode {
     bench::run("engines", |bench| {
         calls(bench);
+        records(bench);
+        host_calls(bench);
+        computing(bench);
+        overrun(bench);
         instantiation(bench);
         cache(bench);
         compilation(bench);
@@ -43,32 +52,45 @@ fn guest() -> Vec<u8> {
     Guest::Echo.bytes().expect("the guest is there").into_owned()
 }
 
+/// An instance of the guest on each engine.
+fn instances(runtime: &Runtime, wasm: &[u8], metering: Metering) -> [Box<dyn Component>; 2] {
+    let limits = ResourceLimits { host_calls: u64::MAX, ..ResourceLimits::default() };
+    [wasmtime(), wasmer()].map(|engine| {
+        runtime.block_on(async {
+            let component = load(&*engine, wasm, metering).await;
+            instantiate(&component, &limits).await
+        })
+    })
+}
+
 async fn load(engine: &dyn RuntimeEngine, wasm: &[u8], metering: Metering) -> ComponentHandle {
     let options = LoadOptions { metering, ..LoadOptions::default() };
     engine.load(wasm, options).await.expect("the component is valid")
 }
 
 async fn instantiate(component: &ComponentHandle, limits: &ResourceLimits) -> Box<dyn Component> {
-    let services = FakeHost::new("bench/echo").services();
     let budget = CallBudget::starting_now(limits);
-    component.instantiate(limits, services, budget).await.expect("the component is sound")
+    component.instantiate(limits, nobody::Nobody::services(), budget).await.expect("the component is sound")
 }
 
-async fn execute(instance: &mut dyn Component, limits: &ResourceLimits, payload: Vec<u8>) -> Body {
-    let message = ComponentInput::Message(Envelope {
+fn message(body: Body) -> Envelope {
+    Envelope {
         id: MessageId::from_parts(0, 0),
         kind: MessageType::Request,
         sender: Sender::Host,
         topic: None,
         correlation: None,
-        body: Body::new(payload),
+        body,
         sent_at: SystemTime::UNIX_EPOCH,
         deadline: None,
         attempt: 1,
         trace: None,
-    });
-    let output = instance.execute(message, CallBudget::starting_now(limits)).await;
-    output.expect("the guest answers").body
+    }
+}
+
+async fn execute(instance: &mut dyn Component, message: Envelope) -> Body {
+    let budget = CallBudget::starting_now(&ResourceLimits::default());
+    instance.execute(ComponentInput::Message(message), budget).await.expect("the guest answers").body
 }
 
 fn calls(bench: &mut Bench) {
@@ -85,28 +107,161 @@ fn calls(bench: &mut Bench) {
                 continue;
             }
             let (runtime, wasm, payload) = (&runtime(), guest(), &vec![1_u8; size]);
-            let limits = &ResourceLimits::default();
-            let mut instances = [wasmtime(), wasmer()].map(|engine| {
-                runtime.block_on(async {
-                    let component = load(&*engine, &wasm, metering).await;
-                    Some(instantiate(&component, limits).await)
-                })
-            });
+            let [first, second] = instances(runtime, &wasm, metering);
             let call = move |mut instance: Box<dyn Component>| {
                 move |times: u64| {
                     runtime.block_on(async {
                         for _ in 0..times {
-                            black_box(execute(&mut *instance, limits, payload.clone()).await);
+                            black_box(execute(&mut *instance, message(Body::new(payload.clone()))).await);
+                        }
+                    });
+                }
+            };
+            let component = raw::load(&raw::engine(8), &wasm);
+            let mut plain = runtime.block_on(raw::Instance::new(&component, raw::State::default()));
+            let mut set = bench.batches(name);
+            set.floor("wasmtime", call(first));
+            set.case("wasmer", Goal::AtMost(goal), call(second));
+            if matches!(metering, Metering::Off) {
+                set.case("plain wasmtime", Goal::Report, move |times| {
+                    runtime.block_on(async {
+                        for _ in 0..times {
+                            black_box(plain.execute(None, payload).await.expect("the guest answers"));
+                        }
+                    });
+                });
+            }
+            set.run();
+        }
+    }
+}
+
+/// A message in which every field is set.
+fn records(bench: &mut Bench) {
+    const NAME: &str = "message with every field, metered";
+    if !bench.wants(NAME) {
+        return;
+    }
+    let (runtime, wasm) = (&runtime(), guest());
+    let whole = &Envelope {
+        sender: Sender::Component("bench/sender".parse().expect("the id is valid")),
+        topic: Some("orders.new".parse().expect("the topic is valid")),
+        correlation: Some(MessageId::from_parts(5, 6)),
+        trace: Some(TraceContext {
+            trace_parent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into(),
+            trace_state: "vendor=value".into(),
+        }),
+        ..message(Body::typed("text/plain".parse().expect("the type is valid"), vec![b'x'; 256]))
+    };
+    let [first, second] = instances(runtime, &wasm, Metering::Fuel);
+    let call = move |mut instance: Box<dyn Component>| {
+        move |times: u64| {
+            runtime.block_on(async {
+                for _ in 0..times {
+                    black_box(execute(&mut *instance, whole.clone()).await);
+                }
+            });
+        }
+    };
+    let mut set = bench.batches(NAME);
+    set.floor("wasmtime", call(first));
+    set.case("wasmer", Goal::AtMost(2.0), call(second));
+    set.run();
+}
+
+/// Calls from the guest to the host, as many in one message as there are repetitions.
+fn host_calls(bench: &mut Bench) {
+    for (name, content_type) in [
+        ("host call, logging.enabled", "application/x-calls"),
+        ("host call, storage.get", "application/x-gets"),
+    ] {
+        if !bench.wants(name) {
+            continue;
+        }
+        let (runtime, wasm) = (&runtime(), guest());
+        let [first, second] = instances(runtime, &wasm, Metering::Off);
+        let call = move |mut instance: Box<dyn Component>| {
+            move |times: u64| {
+                let kind = content_type.parse().expect("the content type is valid");
+                let body = Body::typed(kind, times.to_string());
+                black_box(runtime.block_on(execute(&mut *instance, message(body))));
+            }
+        };
+        let component = raw::load(&raw::engine(8), &wasm);
+        let mut plain = runtime.block_on(raw::Instance::new(&component, raw::State::default()));
+        let mut set = bench.batches(name);
+        set.floor("wasmtime", call(first));
+        set.case("wasmer", Goal::Report, call(second));
+        set.case("plain wasmtime, which does nothing", Goal::Report, move |times| {
+            let called = runtime.block_on(plain.execute(Some(content_type), times.to_string().as_bytes()));
+            black_box(called.expect("the guest answers"));
+        });
+        set.run();
+    }
+}
+
+fn computing(bench: &mut Bench) {
+    let run = &"run".parse().expect("the name is valid");
+    for (metering, how) in [(Metering::Off, ""), (Metering::Fuel, ", metered")] {
+        for (kernel, core) in kernels::KERNELS {
+            let name = format!("{kernel}{how}");
+            if !bench.wants(&name) {
+                continue;
+            }
+            let (runtime, wasm) = (&runtime(), kernels::component(core));
+            let [first, second] = instances(runtime, &wasm, metering);
+            let call = move |mut instance: Box<dyn Component>| {
+                move |times: u64| {
+                    runtime.block_on(async {
+                        for _ in 0..times {
+                            let budget = CallBudget::starting_now(&ResourceLimits::default());
+                            black_box(instance.call(run, &[], budget).await.expect("the guest computes"));
                         }
                     });
                 }
             };
             let mut set = bench.batches(name);
-            set.floor("wasmtime", call(instances[0].take().expect("it was made")));
-            set.case("wasmer", Goal::AtMost(goal), call(instances[1].take().expect("it was made")));
+            set.floor("wasmtime", call(first));
+            set.case("wasmer", Goal::AtMost(1.2), call(second));
             set.run();
         }
     }
+}
+
+/// How long an endless loop runs beyond its deadline.
+fn overrun(bench: &mut Bench) {
+    const DEADLINE: Duration = Duration::from_millis(10);
+    const NAME: &str = "overrun of a deadline by an endless loop";
+    if !bench.wants(NAME) {
+        return;
+    }
+    let runtime = &runtime();
+    let wasm = Guest::Hostile.bytes().expect("the guest is there").into_owned();
+    let [first, second] =
+        [wasmtime(), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
+    let run = move |component: ComponentHandle| {
+        move |time: Duration| {
+            let (until, mut latencies) = (Instant::now() + time, Latencies::new());
+            runtime.block_on(async {
+                while Instant::now() < until {
+                    let mut instance = instantiate(&component, &ResourceLimits::default()).await;
+                    let deadline = Instant::now() + DEADLINE;
+                    let budget = CallBudget { deadline: Some(deadline), fuel: None };
+                    let input = ComponentInput::Message(message(Body::new("loop")));
+                    let error = instance.execute(input, budget).await.expect_err("a loop has no answer");
+                    assert_eq!(error.kind(), ErrorKind::ExecutionTimeout);
+                    latencies.record(deadline.elapsed());
+                }
+            });
+            latencies
+        }
+    };
+    let mut set = bench.loops(NAME);
+    set.rounds(5, Duration::from_secs(1));
+    set.floor("wasmtime", run(first));
+    let goals = LoopGoals { p50: Goal::Below(10e6), p99: Goal::Below(50e6), ..LoopGoals::default() };
+    set.case("wasmer", goals, run(second));
+    set.run();
 }
 
 fn instantiation(bench: &mut Bench) {
