@@ -10,7 +10,7 @@ mod batch;
 mod key;
 
 pub use batch::{Batch, Change, CommitOutcome, Precondition, Quota, Requirement};
-pub use key::{Key, KeyRange, Namespace};
+pub use key::{Key, KeyRange, Namespace, Order};
 
 /// The largest value a store takes.
 pub const MAX_VALUE: usize = 4 << 20;
@@ -48,7 +48,7 @@ pub trait StorageBackend: fmt::Debug + Send + Sync {
     /// medium fails, [`StorageFault::Closed`] after [`close`](Self::close).
     async fn get(&self, namespace: &Namespace, key: &Key) -> Result<Option<Record>>;
 
-    /// The records of `range`, in bytewise order of their keys, at most `limit` and at most [`MAX_PAGE_BYTES`].
+    /// The records of `range`, in its order, at most `limit` and at most [`MAX_PAGE_BYTES`].
     ///
     /// A page is taken at one moment; two pages are not. [`Page::more`] tells whether the range goes on behind the last record.
     ///

@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Bound, ControlFlow};
 
 use airssys_wasm_core::error::StorageFault;
-use airssys_wasm_core::storage::{Durability, StorageProfile};
+use airssys_wasm_core::storage::{Durability, Order, StorageProfile};
 
 /// An embedded key-value engine; blocking. (The async seam is
 /// [`StorageBackend`](airssys_wasm_core::storage::StorageBackend), which [`Store`](crate::Store) implements over any engine.)
@@ -35,8 +35,8 @@ pub trait KeyValueEngine: fmt::Debug + Send + Sync + 'static {
     /// When the medium fails or the engine finds damage.
     fn get<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, EngineError>;
 
-    /// Hands the records of a range to `visit`, in order, as they are at one moment, until it breaks off.
-    /// The start never lies behind the end.
+    /// Hands the records of a range to `visit`, in the order asked for, as they are at one moment, until it breaks off.
+    /// The start never lies behind the end, in either order.
     ///
     /// # Errors
     /// As [`get`](Self::get).
@@ -44,6 +44,7 @@ pub trait KeyValueEngine: fmt::Debug + Send + Sync + 'static {
         &self,
         start: Bound<&[u8]>,
         end: Bound<&[u8]>,
+        order: Order,
         visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), EngineError>;
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use airssys_wasm_core::storage::{Durability, StorageProfile, Survives};
+use airssys_wasm_core::storage::{Durability, Order, StorageProfile, Survives};
 
 use crate::engine::{EngineError, KeyValueEngine, Write};
 use crate::store::Store;
@@ -89,15 +89,16 @@ impl KeyValueEngine for MemoryEngine {
         &self,
         start: Bound<&[u8]>,
         end: Bound<&[u8]>,
+        order: Order,
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         let guard = self.reading();
         let map = guard.as_ref().ok_or_else(EngineError::closed)?;
-        for (key, value) in map.range::<[u8], _>((start, end)) {
-            if visit(key, value).is_break() {
-                break;
-            }
-        }
+        let range = map.range::<[u8], _>((start, end));
+        let _ended = match order {
+            Order::Ascending => range.into_iter().try_for_each(|(key, value)| visit(key, value)),
+            Order::Descending => range.rev().try_for_each(|(key, value)| visit(key, value)),
+        };
         Ok(())
     }
 

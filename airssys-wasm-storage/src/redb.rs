@@ -14,7 +14,7 @@ use ::redb::{
 };
 use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
-use airssys_wasm_core::storage::{Durability, StorageProfile, Survives};
+use airssys_wasm_core::storage::{Durability, Order, StorageProfile, Survives};
 
 use self::draft::{Draft, Mounted};
 use self::medium::FileMedium;
@@ -317,6 +317,7 @@ impl KeyValueEngine for RedbEngine {
         &self,
         start: Bound<&[u8]>,
         end: Bound<&[u8]>,
+        order: Order,
         mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
         self.reading(|database| {
@@ -326,7 +327,11 @@ impl KeyValueEngine for RedbEngine {
                 Err(TableError::TableDoesNotExist(_)) => return Ok(()),
                 Err(error) => return Err(table_failed(error)),
             };
-            for entry in table.range::<&[u8]>((start, end)).map_err(storage_failed)? {
+            let mut range = table.range::<&[u8]>((start, end)).map_err(storage_failed)?;
+            while let Some(entry) = match order {
+                Order::Ascending => range.next(),
+                Order::Descending => range.next_back(),
+            } {
                 let (key, value) = entry.map_err(storage_failed)?;
                 if visit(key.value(), value.value()).is_break() {
                     break;

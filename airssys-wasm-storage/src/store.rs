@@ -8,7 +8,8 @@ use std::time::Duration;
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
 use airssys_wasm_core::storage::{
     Batch, Change, CommitOutcome, Durability, Key, KeyRange, MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS,
-    MAX_PAGE_BYTES, MAX_VALUE, Namespace, Page, Record, StorageBackend, StorageProfile, Usage, check_value,
+    MAX_PAGE_BYTES, MAX_VALUE, Namespace, Order, Page, Record, StorageBackend, StorageProfile, Usage,
+    check_value,
 };
 use async_trait::async_trait;
 
@@ -131,23 +132,28 @@ impl<E: KeyValueEngine> Shared<E> {
         let mut names = Vec::new();
         let mut flaw = None;
         self.engine
-            .scan(Bound::Included(layout::NAMES_START), Bound::Excluded(layout::NAMES_END), |key, sealed| {
-                let entry = envelope::open(key, sealed).and_then(|(_, id)| {
-                    let name =
-                        key.get(layout::NAMES_START.len()..).and_then(|name| Namespace::new(name).ok());
-                    name.zip(id.try_into().ok().map(u32::from_be_bytes)).ok_or(StorageFault::Damaged)
-                });
-                match entry {
-                    Ok(entry) => {
-                        names.push(entry);
-                        ControlFlow::Continue(())
+            .scan(
+                Bound::Included(layout::NAMES_START),
+                Bound::Excluded(layout::NAMES_END),
+                Order::Ascending,
+                |key, sealed| {
+                    let entry = envelope::open(key, sealed).and_then(|(_, id)| {
+                        let name =
+                            key.get(layout::NAMES_START.len()..).and_then(|name| Namespace::new(name).ok());
+                        name.zip(id.try_into().ok().map(u32::from_be_bytes)).ok_or(StorageFault::Damaged)
+                    });
+                    match entry {
+                        Ok(entry) => {
+                            names.push(entry);
+                            ControlFlow::Continue(())
+                        }
+                        Err(fault) => {
+                            flaw = Some(fault);
+                            ControlFlow::Break(())
+                        }
                     }
-                    Err(fault) => {
-                        flaw = Some(fault);
-                        ControlFlow::Break(())
-                    }
-                }
-            })
+                },
+            )
             .map_err(|error| self.engine_failed(OPEN, error))?;
         if let Some(fault) = flaw {
             return Err(damaged(fault));
@@ -287,7 +293,7 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
         };
         shared
             .engine
-            .scan(start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice), visit)
+            .scan(start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice), range.order(), visit)
             .map_err(|error| shared.engine_failed(SCAN, error))?;
         match flaw {
             None => Ok(page),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use airssys_wasm_core::error::{StorageFault, WasmError};
 use airssys_wasm_core::storage::{
     Batch, CommitVersion, Durability, Key, KeyRange, MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, MAX_PAGE_BYTES,
-    MAX_VALUE, Namespace, Precondition, Quota, RECORD_OVERHEAD, StorageBackend, StorageProfile, Usage,
+    MAX_VALUE, Namespace, Order, Precondition, Quota, RECORD_OVERHEAD, StorageBackend, StorageProfile, Usage,
 };
 use airssys_wasm_storage::{EngineError, KeyValueEngine, MemoryEngine, Store, Write};
 use stores::{Bench, fault, get, key, keys, put, recount, scan, space, value};
@@ -537,9 +537,10 @@ impl KeyValueEngine for Watched {
         &self,
         start: Bound<&[u8]>,
         end: Bound<&[u8]>,
+        order: Order,
         visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
-        self.engine.scan(start, end, visit)
+        self.engine.scan(start, end, order, visit)
     }
 
     fn apply(&self, writes: Vec<Write>, durability: Durability) -> Result<(), EngineError> {

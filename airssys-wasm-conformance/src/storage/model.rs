@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use airssys_wasm_core::error::{Detail, StorageFault};
 use airssys_wasm_core::storage::{
-    Batch, CommitVersion, Durability, Key, KeyRange, Namespace, Precondition, Quota, Record, Usage,
+    Batch, CommitVersion, Durability, Key, KeyRange, Namespace, Order, Precondition, Quota, Record, Usage,
 };
 
 use super::{StorageBench, Store, namespace};
@@ -78,7 +78,11 @@ impl Model {
         let in_range =
             |(namespace, key): &(Namespace, Key)| namespace == space && range.contains(key.as_bytes());
         let records = self.records.iter().filter(|(place, _)| in_range(place));
-        records.map(|((_, key), record)| (key.clone(), record.clone())).collect()
+        let mut page: Vec<_> = records.map(|((_, key), record)| (key.clone(), record.clone())).collect();
+        if range.order() == Order::Descending {
+            page.reverse();
+        }
+        page
     }
 }
 
@@ -174,6 +178,7 @@ impl Walk {
                     1 => KeyRange::prefix(edge.as_bytes()),
                     _ => KeyRange::all().after(edge.as_bytes()),
                 };
+                let range = if self.random.below(3) == 0 { range.reversed() } else { range };
                 let limit = 1 + self.random.below(30);
                 let mut expected = self.model.page(&space, &range);
                 let more = expected.len() > limit;

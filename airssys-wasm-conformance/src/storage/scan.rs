@@ -37,7 +37,8 @@ fn tricky_keys() -> Vec<Vec<u8>> {
 
 contracts! { StorageBench;
     "storage.scan" {
-        /// Keys are ordered bytewise: keys that begin with others, zeros, bytes above 127, and ranges whose end overflows.
+        /// Keys are ordered bytewise, forward and backward: keys that begin with others, zeros, bytes above 127, and ranges whose
+        /// end overflows.
         fn order(t) {
             let store = t.open()?;
             let space = namespace("space");
@@ -52,17 +53,28 @@ contracts! { StorageBench;
             pairs.sort();
             keys.sort();
             ensure_eq!(read_all(&store, &space, KeyRange::all(), 1000).await?, pairs, "everything, in one page");
+            let backward: Vec<_> = pairs.iter().rev().cloned().collect();
+            for limit in [1, 7, 1000] {
+                let found = read_all(&store, &space, KeyRange::all().reversed(), limit).await?;
+                ensure_eq!(found, backward, "everything backward, in pages of {limit}");
+            }
 
             let prefixes: &[&[u8]] = &[b"", b"a", b"a\0", b"a/", b"A", b"zz", &[0xff], &[0xff, 0xff], &[0xfe], &[0], &[0x7f]];
             for prefix in prefixes {
                 let expected: Vec<_> = pairs.iter().filter(|(key, _)| key.starts_with(prefix)).cloned().collect();
                 let found = read_all(&store, &space, KeyRange::prefix(prefix), 1000).await?;
                 ensure_eq!(found, expected, "the prefix {:?}", prefix.escape_ascii().to_string());
+                let backward: Vec<_> = expected.into_iter().rev().collect();
+                let found = read_all(&store, &space, KeyRange::prefix(prefix).reversed(), 3).await?;
+                ensure_eq!(found, backward, "the prefix {:?} backward", prefix.escape_ascii().to_string());
             }
             for after in &keys {
                 let expected: Vec<_> = pairs.iter().filter(|(key, _)| key > after).cloned().collect();
                 let found = read_all(&store, &space, KeyRange::all().after(after), 1000).await?;
                 ensure_eq!(found, expected, "behind the key `{}`", after.escape_ascii());
+                let expected: Vec<_> = pairs.iter().rev().filter(|(key, _)| key < after).cloned().collect();
+                let found = read_all(&store, &space, KeyRange::all().reversed().after(after), 1000).await?;
+                ensure_eq!(found, expected, "behind the key `{}`, backward", after.escape_ascii());
             }
             let nothing = KeyRange::prefix(b"a").after(b"b");
             ensure_eq!(read_all(&store, &space, nothing, 1000).await?, vec![], "a range that ends before it starts");

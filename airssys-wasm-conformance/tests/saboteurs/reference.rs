@@ -8,7 +8,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
 use airssys_wasm_core::storage::{
     Batch, Change, CommitOutcome, CommitVersion, Durability, Key, KeyRange, MAX_BATCH_BYTES,
-    MAX_BATCH_OPERATIONS, MAX_PAGE_BYTES, Namespace, Page, Precondition, Record, StorageBackend,
+    MAX_BATCH_OPERATIONS, MAX_PAGE_BYTES, Namespace, Order, Page, Precondition, Record, StorageBackend,
     StorageProfile, Survives, Usage, check_value,
 };
 use async_trait::async_trait;
@@ -139,8 +139,12 @@ impl State {
     fn scan(&self, space: &Namespace, range: &KeyRange, limit: usize) -> Page {
         let mut page = Page::default();
         let mut bytes = 0;
-        for ((other, key), record) in &self.records {
-            if other != space || !range.contains(key.as_bytes()) {
+        let mut records: Vec<_> = self.records.iter().filter(|((other, _), _)| other == space).collect();
+        if range.order() == Order::Descending {
+            records.reverse();
+        }
+        for ((_, key), record) in records {
+            if !range.contains(key.as_bytes()) {
                 continue;
             }
             let size = key.as_bytes().len() + record.value.len();

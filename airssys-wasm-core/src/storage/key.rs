@@ -105,17 +105,28 @@ impl fmt::Debug for Key {
     }
 }
 
-/// Which keys a scan covers.
+/// In which order a scan gives the keys of its range.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Order {
+    /// Bytewise, the smallest first.
+    #[default]
+    Ascending,
+    /// The largest first.
+    Descending,
+}
+
+/// Which keys a scan covers, and in which order it gives them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRange {
     start: Bound<Vec<u8>>,
     end: Bound<Vec<u8>>,
+    order: Order,
 }
 
 impl KeyRange {
     /// Every key.
     pub fn all() -> Self {
-        Self { start: Bound::Unbounded, end: Bound::Unbounded }
+        Self { start: Bound::Unbounded, end: Bound::Unbounded, order: Order::Ascending }
     }
 
     /// Every key that starts with `prefix`.
@@ -123,21 +134,60 @@ impl KeyRange {
         Self {
             start: Bound::Included(prefix.to_vec()),
             end: successor(prefix).map_or(Bound::Unbounded, Bound::Excluded),
+            order: Order::Ascending,
         }
     }
 
-    /// The part of this range behind `key`.
+    /// The same keys, the last of them first.
+    #[must_use]
+    pub fn reversed(mut self) -> Self {
+        self.order = match self.order {
+            Order::Ascending => Order::Descending,
+            Order::Descending => Order::Ascending,
+        };
+        self
+    }
+
+    /// The part of this range behind `key`, in its order: where a scan goes on whose last key was this one.
+    ///
+    /// ```
+    /// use airssys_wasm_core::storage::KeyRange;
+    ///
+    /// let all = KeyRange::all().after(b"m");
+    /// assert!(all.contains(b"z") && !all.contains(b"m"));
+    /// let back = KeyRange::all().reversed().after(b"m");
+    /// assert!(back.contains(b"a") && !back.contains(b"m"));
+    /// ```
     #[must_use]
     pub fn after(mut self, key: &[u8]) -> Self {
-        let behind = match &self.start {
-            Bound::Included(start) => key >= start.as_slice(),
-            Bound::Excluded(start) => key > start.as_slice(),
-            Bound::Unbounded => true,
-        };
-        if behind {
-            self.start = Bound::Excluded(key.to_vec());
+        match self.order {
+            Order::Ascending => {
+                let behind = match &self.start {
+                    Bound::Included(start) => key >= start.as_slice(),
+                    Bound::Excluded(start) => key > start.as_slice(),
+                    Bound::Unbounded => true,
+                };
+                if behind {
+                    self.start = Bound::Excluded(key.to_vec());
+                }
+            }
+            Order::Descending => {
+                let before = match &self.end {
+                    Bound::Included(end) => key <= end.as_slice(),
+                    Bound::Excluded(end) => key < end.as_slice(),
+                    Bound::Unbounded => true,
+                };
+                if before {
+                    self.end = Bound::Excluded(key.to_vec());
+                }
+            }
         }
         self
+    }
+
+    /// In which order its keys come.
+    pub fn order(&self) -> Order {
+        self.order
     }
 
     /// Where it starts.

@@ -6,6 +6,7 @@
 use std::ops::{Bound, ControlFlow};
 
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
+use airssys_wasm_core::storage::Order;
 
 use super::{OPEN, layout};
 use crate::engine::{EngineError, KeyValueEngine, Write};
@@ -43,7 +44,7 @@ pub(crate) fn inspect(engine: &impl KeyValueEngine) -> Result<Found> {
     let Some(stamp) = engine.get(layout::STAMP, <[u8]>::to_vec).map_err(failed)? else {
         let mut empty = true;
         engine
-            .scan(Bound::Unbounded, Bound::Unbounded, |_, _| {
+            .scan(Bound::Unbounded, Bound::Unbounded, Order::Ascending, |_, _| {
                 empty = false;
                 ControlFlow::Break(())
             })
