@@ -34,7 +34,7 @@ mod supported {
             r#"(component (core module $m {CORE}) (core instance $i (instantiate $m))
                 (func (export "nothing") (canon lift (core func $i "nothing")))
                 (func (export "echo") (param "bytes" (list u8)) (result (list u8))
-                    (canon lift (core func $i "echo") (memory $i "memory") (realloc (func $i "realloc")))))"#
+                    (canon lift (core func $i "echo") (memory (core memory $i "memory")) (realloc (core func $i "realloc")))))"#
         );
         let wasm = wat::parse_str(text).expect("the component is well-formed");
         let engine = WasmerEngine::new(WasmerConfig::default()).expect("the engine can be made");

@@ -75,6 +75,27 @@ fn seeds_that_differed_once_are_the_same() {
     }
 }
 
+/// The same component is told other things the second time: what it is asked, answers and uses is compared, and not only that it runs.
+#[test]
+fn another_answer_of_the_host_is_a_difference() {
+    let engines = Engines::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let differs = |seed: u64, change: &dyn Fn(&mut Case)| {
+        let (case, mut changed) = (Case::generate(seed), Case::generate(seed));
+        change(&mut changed);
+        let traces = [&case, &changed].map(|case| runtime.block_on(case.run(&*engines.wasmer)));
+        Verdict::of(&traces[0], &traces[1]).is_err()
+    };
+    let seeds = || 0..60;
+    assert!(!seeds().any(|seed| differs(seed, &|_| {})), "one engine differs from itself");
+    let answers = seeds().filter(|seed| differs(*seed, &|case| case.answers.rotate_left(1))).count();
+    assert!(answers >= 5, "only {answers} components show what the host answers");
+    let arguments = seeds().filter(|seed| differs(*seed, &|case| case.calls.rotate_left(1))).count();
+    assert!(arguments >= 5, "only {arguments} components show what they are called with");
+    let fuel = |case: &mut Case| case.fuel = case.fuel.and(std::num::NonZeroU64::new(1));
+    assert!(seeds().filter(|seed| differs(*seed, &fuel)).count() >= 5, "hardly any component uses fuel");
+}
+
 #[test]
 fn generated_components_do_the_same_on_both() {
     let (first, cases) = (number("AIRSSYS_WASM_SEED", 0), number("AIRSSYS_WASM_CASES", CASES));
