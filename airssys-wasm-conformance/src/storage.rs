@@ -18,14 +18,16 @@ mod namespaces;
 mod quota;
 mod reading;
 mod scan;
+mod transaction;
 
 /// Every contract of stores, by subject. This is the one list.
-const SUBJECTS: [&[Contract<StorageBench>]; 7] = [
+const SUBJECTS: [&[Contract<StorageBench>]; 8] = [
     reading::CONTRACTS,
     scan::CONTRACTS,
     namespaces::CONTRACTS,
     commit::CONTRACTS,
     quota::CONTRACTS,
+    transaction::CONTRACTS,
     life::CONTRACTS,
     model::CONTRACTS,
 ];

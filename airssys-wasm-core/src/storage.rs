@@ -8,9 +8,11 @@ use crate::error::{Result, StorageFault, WasmError};
 
 mod batch;
 mod key;
+mod transaction;
 
 pub use batch::{Batch, Change, CommitOutcome, Precondition, Quota, Requirement};
 pub use key::{Key, KeyRange, Namespace, Order};
+pub use transaction::{StorageTransaction, TransactionPage};
 
 /// The largest value a store takes.
 pub const MAX_VALUE: usize = 4 << 20;
@@ -70,6 +72,12 @@ pub trait StorageBackend: fmt::Debug + Send + Sync {
     /// and [`StorageFault::Io`] when the medium fails. After each the store is unchanged. After a failed sync it is
     /// unknown what the medium holds: the store answers [`StorageFault::ReadOnly`] to every later commit until opened again.
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome>;
+
+    /// Begins a transaction, whose reads show the store as it is now.
+    ///
+    /// # Errors
+    /// [`StorageFault::Closed`].
+    async fn begin(&self) -> Result<Box<dyn StorageTransaction>>;
 
     /// What `namespace` counts against its quota now.
     ///

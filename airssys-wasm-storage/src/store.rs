@@ -8,32 +8,40 @@ use std::time::Duration;
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
 use airssys_wasm_core::storage::{
     Batch, Change, CommitOutcome, Durability, Key, KeyRange, MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS,
-    MAX_PAGE_BYTES, MAX_VALUE, Namespace, Order, Page, Record, StorageBackend, StorageProfile, Usage,
-    check_value,
+    MAX_PAGE_BYTES, MAX_VALUE, Namespace, Order, Page, Record, StorageBackend, StorageProfile,
+    StorageTransaction, Usage, check_value,
 };
 use async_trait::async_trait;
 
-use self::commit::Committer;
+use self::commit::{Committer, Proposal};
 use self::format::Found;
+use self::history::History;
 use self::layout::Counters;
 use self::namespace::Namespaces;
+use self::transaction::Transaction;
 use self::writer::Writer;
 use crate::engine::{EngineError, KeyValueEngine};
 
 mod commit;
 mod envelope;
 pub(crate) mod format;
+mod history;
 mod layout;
 mod namespace;
+mod transaction;
 mod writer;
 
 const OPEN: &str = "storage open";
 const GET: &str = "storage get";
 const SCAN: &str = "storage scan";
 const COMMIT: &str = "storage commit";
+const BEGIN: &str = "storage begin";
 const USAGE: &str = "storage usage";
 const SYNC: &str = "storage sync";
 const CLOSE: &str = "storage close";
+
+/// How many records of cleared namespaces a commit removes on the way.
+const FEW: usize = 64;
 
 /// A store over the engine `E`.
 ///
@@ -46,7 +54,7 @@ const CLOSE: &str = "storage close";
 #[derive(Debug)]
 pub struct Store<E: KeyValueEngine> {
     shared: Arc<Shared<E>>,
-    turn: Turn<E>,
+    turn: Arc<Turn<E>>,
 }
 
 /// What readers and the committer share.
@@ -54,6 +62,7 @@ pub struct Store<E: KeyValueEngine> {
 struct Shared<E> {
     engine: E,
     namespaces: Namespaces,
+    history: History,
     closed: AtomicBool,
     broken: OnceLock<Broken>,
 }
@@ -91,7 +100,7 @@ impl<E: KeyValueEngine> Store<E> {
     ) -> Result<Self> {
         let found = format::inspect(&engine)?;
         let shared = Arc::new(Shared::new(engine));
-        let counters = shared.load()?;
+        let (counters, retired) = shared.load()?;
         let engine = &shared.engine;
         agreed(engine, found)?;
         if found == Found::Nothing {
@@ -99,20 +108,20 @@ impl<E: KeyValueEngine> Store<E> {
             engine.apply(stamp, Durability::Immediate).map_err(|error| shared.engine_failed(OPEN, error))?;
         }
         let inline = engine.commits_inline();
-        let committer = Committer::new(Arc::clone(&shared), counters);
+        let committer = Committer::new(Arc::clone(&shared), counters, retired);
         let turn = if inline {
             Turn::Caller(Mutex::new(committer))
         } else {
             Turn::Thread(Writer::start(committer, flush_interval)?)
         };
-        Ok(Self { shared, turn })
+        Ok(Self { shared, turn: Arc::new(turn) })
     }
 
     /// The empty store over an empty engine that commits inline and keeps nothing, so that it needs no stamp.
     pub(crate) fn inline(engine: E) -> Self {
         let shared = Arc::new(Shared::new(engine));
-        let turn = Turn::Caller(Mutex::new(Committer::new(Arc::clone(&shared), Counters::START)));
-        Self { shared, turn }
+        let committer = Committer::new(Arc::clone(&shared), Counters::START, Vec::new());
+        Self { shared, turn: Arc::new(Turn::Caller(Mutex::new(committer))) }
     }
 }
 
@@ -121,13 +130,14 @@ impl<E: KeyValueEngine> Shared<E> {
         Self {
             engine,
             namespaces: Namespaces::default(),
+            history: History::new(0),
             closed: AtomicBool::new(false),
             broken: OnceLock::new(),
         }
     }
 
-    /// Reads the books: the names go to where readers look, the counters are returned.
-    fn load(&self) -> Result<Counters> {
+    /// Reads the books: the names go to where readers look; the counters are returned, and the ids that are to be swept.
+    fn load(&self) -> Result<(Counters, Vec<u32>)> {
         let damaged = |fault| self.failed(OPEN, fault).saying("the books of the store are damaged");
         let mut names = Vec::new();
         let mut flaw = None;
@@ -173,7 +183,82 @@ impl<E: KeyValueEngine> Shared<E> {
         // Versions up to the lease may have been given out by commits that a crash undid.
         counters.version = counters.version.max(counters.lease);
         self.namespaces.add(names);
-        Ok(counters)
+        Ok((counters, self.retired()?))
+    }
+
+    fn retired(&self) -> Result<Vec<u32>> {
+        let mut retired = Vec::new();
+        let (start, end) = (Bound::Included(layout::RETIRED_START), Bound::Excluded(layout::RETIRED_END));
+        let read = |key: &[u8], sealed: &[u8]| {
+            // A note that is damaged is one of records that nobody sees; they stay.
+            let id = key.get(layout::RETIRED_START.len()..).and_then(|id| id.try_into().ok());
+            if envelope::open(key, sealed).is_ok() {
+                retired.extend(id.map(u32::from_be_bytes));
+            }
+            ControlFlow::Continue(())
+        };
+        self.engine
+            .scan(start, end, Order::Ascending, read)
+            .map_err(|error| self.engine_failed(OPEN, error))?;
+        Ok(retired)
+    }
+
+    /// A page of the namespace with this id.
+    fn page(&self, id: u32, namespace: &Namespace, range: &KeyRange, limit: usize) -> Result<Page> {
+        let mut page = Page::default();
+        let (start, end) = layout::range(id, range);
+        let mut bytes = 0;
+        let mut flaw = None;
+        let visit = |stored: &[u8], sealed: &[u8]| {
+            let size = (stored.len() + sealed.len()).saturating_sub(layout::PREFIX + envelope::HEADER);
+            let full =
+                page.records.len() >= limit || (!page.records.is_empty() && bytes + size > MAX_PAGE_BYTES);
+            if full {
+                page.more = true;
+                return ControlFlow::Break(());
+            }
+            let entry = envelope::record(stored, sealed).and_then(|record| {
+                let key = stored.get(layout::PREFIX..).and_then(|key| Key::new(key).ok());
+                Ok((key.ok_or(StorageFault::Damaged)?, record))
+            });
+            match entry {
+                Ok(entry) => {
+                    bytes += size;
+                    page.records.push(entry);
+                    ControlFlow::Continue(())
+                }
+                Err(fault) => {
+                    flaw = Some((
+                        fault,
+                        stored.get(layout::PREFIX..).unwrap_or_default().escape_ascii().to_string(),
+                    ));
+                    ControlFlow::Break(())
+                }
+            }
+        };
+        self.engine
+            .scan(start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice), range.order(), visit)
+            .map_err(|error| self.engine_failed(SCAN, error))?;
+        match flaw {
+            None => Ok(page),
+            Some((fault, key)) => Err(self.failed(SCAN, fault).with("namespace", namespace).with("key", key)),
+        }
+    }
+
+    async fn commit(&self, turn: &Turn<E>, proposal: Proposal) -> Result<CommitOutcome> {
+        self.check_open(COMMIT)?;
+        self.check_writable(COMMIT)?;
+        check_limits(&proposal.batch)?;
+        let gone = || Err(self.gone(COMMIT));
+        match turn {
+            Turn::Caller(committer) => {
+                let mut committer = lock(committer);
+                let outcome = committer.commit(&[&proposal]).pop();
+                committer.sweep(FEW);
+                outcome.unwrap_or_else(gone)
+            }
+            Turn::Thread(writer) => writer.commit(proposal).await.unwrap_or_else(gone),
+        }
     }
 
     fn usage(&self, namespace: u32, operation: &'static str) -> Result<Usage> {
@@ -256,66 +341,26 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
     async fn scan(&self, namespace: &Namespace, range: KeyRange, limit: usize) -> Result<Page> {
         let shared = &*self.shared;
         shared.check_open(SCAN)?;
-        let mut page = Page::default();
         if range.is_empty() {
-            return Ok(page);
+            return Ok(Page::default());
         }
-        let Some(id) = shared.namespaces.id(namespace) else { return Ok(page) };
-        let (start, end) = layout::range(id, &range);
-        let mut bytes = 0;
-        let mut flaw = None;
-        let visit = |stored: &[u8], sealed: &[u8]| {
-            let size = (stored.len() + sealed.len()).saturating_sub(layout::PREFIX + envelope::HEADER);
-            let full =
-                page.records.len() >= limit || (!page.records.is_empty() && bytes + size > MAX_PAGE_BYTES);
-            if full {
-                page.more = true;
-                return ControlFlow::Break(());
-            }
-            let entry = envelope::record(stored, sealed).and_then(|record| {
-                let key = stored.get(layout::PREFIX..).and_then(|key| Key::new(key).ok());
-                Ok((key.ok_or(StorageFault::Damaged)?, record))
-            });
-            match entry {
-                Ok(entry) => {
-                    bytes += size;
-                    page.records.push(entry);
-                    ControlFlow::Continue(())
-                }
-                Err(fault) => {
-                    flaw = Some((
-                        fault,
-                        stored.get(layout::PREFIX..).unwrap_or_default().escape_ascii().to_string(),
-                    ));
-                    ControlFlow::Break(())
-                }
-            }
-        };
-        shared
-            .engine
-            .scan(start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice), range.order(), visit)
-            .map_err(|error| shared.engine_failed(SCAN, error))?;
-        match flaw {
-            None => Ok(page),
-            Some((fault, key)) => {
-                Err(shared.failed(SCAN, fault).with("namespace", namespace).with("key", key))
+        loop {
+            let Some(id) = shared.namespaces.id(namespace) else { return Ok(Page::default()) };
+            let page = shared.page(id, namespace, &range, limit)?;
+            // If it was cleared meanwhile, half of it may have been swept.
+            if shared.namespaces.id(namespace) == Some(id) {
+                return Ok(page);
             }
         }
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome> {
-        self.shared.check_open(COMMIT)?;
-        self.shared.check_writable(COMMIT)?;
-        check_limits(&batch)?;
-        match &self.turn {
-            Turn::Caller(committer) => lock(committer)
-                .commit(&[(&batch, durability)])
-                .pop()
-                .unwrap_or_else(|| Err(self.shared.gone(COMMIT))),
-            Turn::Thread(writer) => {
-                writer.commit(batch, durability).await.unwrap_or_else(|| Err(self.shared.gone(COMMIT)))
-            }
-        }
+        self.shared.commit(&self.turn, Proposal { batch, durability, read: None }).await
+    }
+
+    async fn begin(&self) -> Result<Box<dyn StorageTransaction>> {
+        self.shared.check_open(BEGIN)?;
+        Ok(Box::new(Transaction::begin(&self.shared, &self.turn).await))
     }
 
     async fn usage(&self, namespace: &Namespace) -> Result<Usage> {
@@ -328,7 +373,7 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
 
     async fn sync(&self) -> Result<()> {
         self.shared.check_open(SYNC)?;
-        match &self.turn {
+        match &*self.turn {
             Turn::Caller(committer) => lock(committer).sync(),
             Turn::Thread(writer) => writer.sync().await.unwrap_or_else(|| Err(self.shared.gone(SYNC))),
         }
@@ -336,7 +381,7 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
 
     async fn close(&self) -> Result<()> {
         self.shared.closed.store(true, Ordering::Release);
-        match &self.turn {
+        match &*self.turn {
             Turn::Caller(committer) => lock(committer).close(),
             Turn::Thread(writer) => writer.close().await,
         }

@@ -1,9 +1,10 @@
 //! Namespaces do not meet.
 
-use airssys_wasm_core::storage::{Durability, KeyRange, Namespace};
+use airssys_wasm_core::error::StorageFault;
+use airssys_wasm_core::storage::{Batch, Durability, KeyRange, Namespace, Precondition, Usage};
 
-use super::{StorageBench, deleting, key, namespace, put, read, read_all, recount};
-use crate::runner::{contracts, ensure_eq};
+use super::{StorageBench, deleting, key, namespace, put, read, read_all, recount, refused};
+use crate::runner::{contracts, ensure, ensure_eq};
 
 /// Names that run into one another when they are joined with their keys, or with a separator.
 fn tricky_namespaces() -> Vec<Namespace> {
@@ -82,6 +83,56 @@ contracts! { StorageBench;
             ensure_eq!(store.get(&unknown, &key("key")).await?, None, "a key");
             ensure_eq!(read_all(&store, &unknown, KeyRange::all(), 10).await?, vec![], "a scan");
             ensure_eq!(store.usage(&unknown).await?, Default::default(), "the usage");
+            Ok(())
+        }
+
+        /// A cleared namespace is empty in an instant, and its usage is nothing; what is put in the same batch is in it. Others
+        /// are untouched, old records never come back, and a batch that is refused clears nothing.
+        fn clear_is_atomic(t) {
+            let store = t.open()?;
+            let (space, other) = (namespace("space"), namespace("spacf"));
+            for number in 0..700 {
+                put(&store, &space, format!("{number:03}"), "old").await?;
+            }
+            put(&store, &other, "key", "value").await?;
+            let mut refused_batch = Batch::new();
+            refused_batch.clear(&space).require(&other, key("key"), Precondition::Absent);
+            refused(store.commit(refused_batch, Durability::Eventual).await, StorageFault::Conflict, "a batch that clears")?;
+            ensure_eq!(store.usage(&space).await?.keys, 700, "records after a refusal");
+            let mut batch = Batch::new();
+            batch.put(&space, key("001"), "new").clear(&space).put(&other, key("also"), "there");
+            let outcome = store.commit(batch, Durability::Immediate).await?;
+            let new = vec![(b"001".to_vec(), b"new".to_vec())];
+            ensure_eq!(read_all(&store, &space, KeyRange::all(), 10).await?, new, "the namespace after it was cleared");
+            let usage = recount(&store, &space).await?;
+            ensure_eq!(store.usage(&space).await?, usage, "its usage");
+            ensure!(outcome.usage.contains(&(space.clone(), usage)), "the outcome does not tell the usage: {outcome:?}");
+            ensure_eq!(read(&store, &space, "002").await?, None, "a record of before");
+            ensure_eq!(read_all(&store, &other, KeyRange::all(), 10).await?.len(), 2, "records of another namespace");
+            for round in 0..30 {
+                put(&store, &space, format!("more {round}"), "x").await?;
+                let found = read_all(&store, &space, KeyRange::all(), 3).await?;
+                ensure_eq!(found.len(), round + 2, "records after {} more", round + 1);
+            }
+            let mut twice = Batch::new();
+            twice.clear(&space);
+            for _ in 0..2 {
+                store.commit(twice.clone(), Durability::Eventual).await?;
+                ensure_eq!(store.usage(&space).await?, Usage::default(), "the usage of an empty namespace");
+            }
+            let mut unknown = Batch::new();
+            unknown.clear(&namespace("unknown"));
+            store.commit(unknown, Durability::Eventual).await?;
+            put(&store, &space, "last", "one").await?;
+            if !store.profile().persistent {
+                return Ok(());
+            }
+            let mut store = store;
+            for time in 0..3 {
+                store = t.reopen(store).await?;
+                let found = read_all(&store, &space, KeyRange::all(), 10).await?;
+                ensure_eq!(found, vec![(b"last".to_vec(), b"one".to_vec())], "the namespace after opening it {time} times more");
+            }
             Ok(())
         }
     }

@@ -88,6 +88,27 @@ contracts! { StorageBench;
         }
     }
 
+    "storage.replace" {
+        /// A replaced value is handed back by the commit that replaced it, in the order of the batch; so is one of the same batch.
+        fn returns_the_evicted(t) {
+            let store = t.open()?;
+            let space = namespace("space");
+            put(&store, &space, "there", "old").await?;
+            let mut batch = Batch::new();
+            batch.replace(&space, key("new"), "1").put(&space, key("plain"), "x").replace(&space, key("there"), "2");
+            batch.replace(&space, key("new"), "3");
+            let outcome = store.commit(batch, Durability::Eventual).await?;
+            let expected = vec![None, Some(b"old".to_vec()), Some(b"1".to_vec())];
+            ensure_eq!(outcome.evicted, expected, "what was replaced");
+            ensure_eq!(read(&store, &space, "new").await?, Some(b"3".to_vec()), "the value after the batch");
+            let mut batch = Batch::new();
+            batch.clear(&space).replace(&space, key("there"), "4");
+            let outcome = store.commit(batch, Durability::Eventual).await?;
+            ensure_eq!(outcome.evicted, vec![None], "what was replaced in a namespace that the batch cleared");
+            Ok(())
+        }
+    }
+
     "storage.own_writes" {
         /// What a commit wrote is read at once by everybody, at any durability, through every operation.
         fn are_visible(t) {

@@ -8,11 +8,11 @@ use std::sync::{LazyLock, Mutex};
 use airssys_wasm_core::error::{Detail, Result, StorageFault, WasmError};
 use airssys_wasm_core::storage::{
     Batch, Change, CommitOutcome, CommitVersion, Durability, Key, KeyRange, MAX_BATCH_OPERATIONS, MAX_VALUE,
-    Namespace, Page, Precondition, Quota, Record, StorageBackend, StorageProfile, Usage,
+    Namespace, Page, Precondition, Quota, Record, StorageBackend, StorageProfile, StorageTransaction, Usage,
 };
 use async_trait::async_trait;
 
-use crate::reference::Reference;
+use crate::reference::{Reference, Wrong};
 
 macro_rules! flaws {
     ($($(#[doc = $doc:literal])+ $flaw:ident => $contract:literal,)*) => {
@@ -107,9 +107,41 @@ flaws! {
     DeniesPersistence => "storage.profile.is_true",
     /// Versions start anew with each opening.
     VersionsRestart => "storage.profile.versions_outlive_restarts",
+    /// A replaced value is not handed back.
+    EvictedForgotten => "storage.replace.returns_the_evicted",
+    /// Clearing leaves the last records.
+    ClearForgetsSome => "storage.namespace.clear_is_atomic",
+    /// Transactions do not see what they write.
+    OwnWritesUnseen => "storage.txn.own_writes",
+    /// What a transaction writes is there before it is committed.
+    WritesThrough => "storage.txn.dropped_is_nothing",
+    /// A range that was read may change.
+    Phantoms => "storage.txn.serializable",
+    /// Reads of a transaction show what is there now.
+    ReadsNow => "storage.txn.opaque",
+    /// A transaction that has only read conflicts.
+    ReadersConflict => "storage.txn.readonly_never_conflicts",
+    /// A transaction that is too old for its reads is committed.
+    NeverOld => "storage.txn.too_old",
+    /// Transactions have no quota.
+    TransactionsPassQuota => "storage.txn.quota",
+    /// Whatever a transaction has read, it is committed.
+    NoConflicts => "storage.history.linearizable",
     /// A prefix that ends with 255 does not find the key that equals it.
     PrefixMissesItself => "storage.model.matches_btreemap",
 }
+
+/// Flaws of transactions, which the reference has itself.
+const WRONG: [(Flaw, Wrong); 8] = [
+    (Flaw::OwnWritesUnseen, Wrong::OwnWrites),
+    (Flaw::WritesThrough, Wrong::WritesThrough),
+    (Flaw::Phantoms, Wrong::Phantoms),
+    (Flaw::ReadsNow, Wrong::ReadsNow),
+    (Flaw::ReadersConflict, Wrong::ReadersConflict),
+    (Flaw::NeverOld, Wrong::NeverOld),
+    (Flaw::TransactionsPassQuota, Wrong::NoQuota),
+    (Flaw::NoConflicts, Wrong::NoConflicts),
+];
 
 /// A store with one flaw, or none.
 #[derive(Debug)]
@@ -142,7 +174,8 @@ impl Sabotaged {
                 let _ = std::fs::remove_file(folder.join("records"));
             }
         }
-        let inner = Reference::open(folder)?;
+        let mut inner = Reference::open(folder)?;
+        inner.wrong = WRONG.iter().find(|(other, _)| is(*other)).map(|(_, wrong)| *wrong);
         if is(Flaw::SecondOpener) {
             inner.unlock();
         }
@@ -174,11 +207,21 @@ impl Sabotaged {
     /// The batch as the flaw wants it.
     async fn bend(&self, batch: Batch) -> Result<Batch> {
         let mut bent = Batch::new();
-        let mut changes = batch.changes().to_vec();
+        for space in batch.cleared() {
+            if self.is(Flaw::ClearForgetsSome) {
+                let page = self.inner.scan(space, KeyRange::all(), 100).await?;
+                for (key, _) in page.records {
+                    bent.delete(space, key);
+                }
+            } else {
+                bent.clear(space);
+            }
+        }
+        let mut changes: Vec<_> = batch.changes().iter().cloned().enumerate().collect();
         if self.is(Flaw::FirstWins) {
             changes.reverse();
         }
-        for change in changes {
+        for (position, change) in changes {
             let (space, key) = (self.name(change.namespace()), change.key().clone());
             match change {
                 Change::Delete { .. } if self.is(Flaw::LostDelete) => {}
@@ -194,7 +237,11 @@ impl Sabotaged {
                         let end = value.len();
                         value.extend_from_slice(&old.value[end..]);
                     }
-                    bent.put(&space, key, value);
+                    if batch.is_replaced(position) {
+                        bent.replace(&space, key, value);
+                    } else {
+                        bent.put(&space, key, value);
+                    }
                 }
             }
         }
@@ -341,6 +388,9 @@ impl Sabotaged {
                         }
                     }
                 }
+                if self.is(Flaw::EvictedForgotten) {
+                    outcome.evicted.fill(None);
+                }
                 if self.is(Flaw::SortedOutcome) {
                     outcome.usage.sort_by(|left, right| left.0.cmp(&right.0));
                 }
@@ -461,6 +511,10 @@ impl StorageBackend for Sabotaged {
             }
             result => result,
         }
+    }
+
+    async fn begin(&self) -> Result<Box<dyn StorageTransaction>> {
+        self.inner.begin().await
     }
 
     async fn usage(&self, namespace: &Namespace) -> Result<Usage> {

@@ -1,15 +1,15 @@
 //! A small store that keeps every contract: a sorted map, and a file that is written whole.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
 use airssys_wasm_core::storage::{
     Batch, Change, CommitOutcome, CommitVersion, Durability, Key, KeyRange, MAX_BATCH_BYTES,
-    MAX_BATCH_OPERATIONS, MAX_PAGE_BYTES, Namespace, Order, Page, Precondition, Record, StorageBackend,
-    StorageProfile, Survives, Usage, check_value,
+    MAX_BATCH_OPERATIONS, MAX_PAGE_BYTES, Namespace, Order, Page, Precondition, Quota, Record,
+    StorageBackend, StorageProfile, StorageTransaction, Survives, TransactionPage, Usage, check_value,
 };
 use async_trait::async_trait;
 
@@ -18,7 +18,30 @@ static OPEN: LazyLock<Mutex<HashSet<PathBuf>>> = LazyLock::new(Mutex::default);
 #[derive(Debug)]
 pub(crate) struct Reference {
     path: PathBuf,
-    state: Mutex<Option<State>>,
+    state: Arc<Mutex<Option<State>>>,
+    /// What is wrong with its transactions.
+    pub(crate) wrong: Option<Wrong>,
+}
+
+/// What can be wrong with transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wrong {
+    /// They do not see what they write.
+    OwnWrites,
+    /// What one writes is there at once.
+    WritesThrough,
+    /// Ranges that were read do not count as read.
+    Phantoms,
+    /// Reads show what is there now.
+    ReadsNow,
+    /// One that has only read conflicts, too.
+    ReadersConflict,
+    /// They do not end.
+    NeverOld,
+    /// Quotas are dropped.
+    NoQuota,
+    /// Nothing counts as read.
+    NoConflicts,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -34,7 +57,7 @@ impl Reference {
             return Err(WasmError::storage("open", StorageFault::Locked));
         }
         let state = fs::read(&path).ok().map_or_else(State::default, |bytes| State::decode(&bytes));
-        Ok(Self { path, state: Mutex::new(Some(state)) })
+        Ok(Self { path, state: Arc::new(Mutex::new(Some(state))), wrong: None })
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -111,11 +134,19 @@ impl State {
         let version = CommitVersion(self.version + 1);
         let mut after = Self { version: version.0, records: self.records.clone() };
         let mut changed: Vec<Namespace> = Vec::new();
-        for change in batch.changes() {
+        let mut evicted = Vec::new();
+        for space in batch.cleared() {
+            after.records.retain(|(other, _), _| other != space);
+            changed.push(space.clone());
+        }
+        for (position, change) in batch.changes().iter().enumerate() {
             if !changed.contains(change.namespace()) {
                 changed.push(change.namespace().clone());
             }
             let place = (change.namespace().clone(), change.key().clone());
+            if batch.is_replaced(position) {
+                evicted.push(after.records.get(&place).map(|record| record.value.clone()));
+            }
             match change {
                 Change::Put { value, .. } => {
                     check_value("commit", value)?;
@@ -133,7 +164,7 @@ impl State {
         }
         *self = after;
         let usage = changed.into_iter().map(|space| (space.clone(), self.usage(&space))).collect();
-        Ok(CommitOutcome { version, usage })
+        Ok(CommitOutcome { version, usage, evicted })
     }
 
     fn scan(&self, space: &Namespace, range: &KeyRange, limit: usize) -> Page {
@@ -227,6 +258,19 @@ impl StorageBackend for Reference {
         })
     }
 
+    async fn begin(&self) -> Result<Box<dyn StorageTransaction>> {
+        self.with("begin", |state| {
+            Ok(Box::new(Transaction {
+                moment: state.clone(),
+                store: Arc::clone(&self.state),
+                wrong: self.wrong,
+                keys: BTreeSet::new(),
+                ranges: Vec::new(),
+                batch: Batch::new(),
+            }) as Box<dyn StorageTransaction>)
+        })
+    }
+
     async fn usage(&self, namespace: &Namespace) -> Result<Usage> {
         self.with("usage", |state| Ok(state.usage(namespace)))
     }
@@ -243,5 +287,116 @@ impl StorageBackend for Reference {
             self.unlock();
         }
         synced
+    }
+}
+
+/// A transaction: a copy of everything, compared when it is committed.
+#[derive(Debug)]
+struct Transaction {
+    moment: State,
+    store: Arc<Mutex<Option<State>>>,
+    wrong: Option<Wrong>,
+    keys: BTreeSet<(Namespace, Key)>,
+    ranges: Vec<(Namespace, KeyRange)>,
+    batch: Batch,
+}
+
+/// The reference keeps a copy for each transaction, and forgets nothing; it still ends one that others have left far behind.
+const MOST_COMMITS: u64 = 300;
+
+impl Transaction {
+    fn is(&self, wrong: Wrong) -> bool {
+        self.wrong == Some(wrong)
+    }
+
+    fn now(&self) -> Result<State> {
+        let state = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = state.clone().ok_or_else(|| WasmError::storage("transaction", StorageFault::Closed))?;
+        if state.version > self.moment.version + MOST_COMMITS && !self.is(Wrong::NeverOld) {
+            return Err(WasmError::storage("transaction", StorageFault::TransactionTooOld));
+        }
+        Ok(state)
+    }
+
+    /// What it sees: its moment, and what it has written.
+    fn seen(&self) -> Result<State> {
+        let now = self.now()?;
+        let mut seen = if self.is(Wrong::ReadsNow) { now } else { self.moment.clone() };
+        if !self.is(Wrong::OwnWrites) {
+            seen.commit(&self.batch)?;
+        }
+        Ok(seen)
+    }
+}
+
+#[async_trait]
+impl StorageTransaction for Transaction {
+    fn version(&self) -> CommitVersion {
+        CommitVersion(self.moment.version)
+    }
+
+    async fn get(&mut self, namespace: &Namespace, key: &Key) -> Result<Option<Vec<u8>>> {
+        let place = (namespace.clone(), key.clone());
+        let found = self.seen()?.records.remove(&place).map(|record| record.value);
+        self.keys.insert(place);
+        Ok(found)
+    }
+
+    async fn scan(
+        &mut self,
+        namespace: &Namespace,
+        range: KeyRange,
+        limit: usize,
+    ) -> Result<TransactionPage> {
+        let page = self.seen()?.scan(namespace, &range, limit);
+        self.ranges.push((namespace.clone(), range));
+        let records = page.records.into_iter().map(|(key, record)| (key, record.value)).collect();
+        Ok(TransactionPage { records, more: page.more })
+    }
+
+    fn put(&mut self, namespace: &Namespace, key: Key, value: Vec<u8>) -> Result<()> {
+        self.batch.put(namespace, key, value);
+        if self.is(Wrong::WritesThrough)
+            && let Some(state) = self.store.lock().unwrap_or_else(PoisonError::into_inner).as_mut()
+        {
+            state.commit(&self.batch)?;
+        }
+        Ok(())
+    }
+
+    fn delete(&mut self, namespace: &Namespace, key: Key) -> Result<()> {
+        self.batch.delete(namespace, key);
+        Ok(())
+    }
+
+    fn limit(&mut self, namespace: &Namespace, quota: Quota) {
+        if !self.is(Wrong::NoQuota) {
+            self.batch.limit(namespace, quota);
+        }
+    }
+
+    async fn commit(self: Box<Self>, _: Durability) -> Result<CommitOutcome> {
+        let now = self.now()?;
+        let reads_only = self.batch.changes().is_empty() && !self.is(Wrong::ReadersConflict);
+        let version = |state: &State, place| state.records.get(place).map(|record| record.version);
+        let key = self.keys.iter().find(|place| version(&now, place) != version(&self.moment, place));
+        let range = self.ranges.iter().find(|(space, range)| {
+            let all = |state: &State| state.scan(space, range, usize::MAX).records;
+            all(&now) != all(&self.moment) && !self.is(Wrong::Phantoms)
+        });
+        if (key.is_some() || range.is_some()) && !reads_only && !self.is(Wrong::NoConflicts) {
+            let error = WasmError::storage("commit", StorageFault::Conflict);
+            return Err(match key {
+                Some((_, key)) => error.with("key", key),
+                None => error,
+            });
+        }
+        let mut state = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let state = state.as_mut().ok_or_else(|| WasmError::storage("commit", StorageFault::Closed))?;
+        if self.batch.changes().is_empty() {
+            let version = CommitVersion(state.version);
+            return Ok(CommitOutcome { version, usage: Vec::new(), evicted: Vec::new() });
+        }
+        state.commit(&self.batch)
     }
 }

@@ -163,6 +163,8 @@ named! {
         QuotaExceeded => "the quota would be exceeded",
         /// A precondition of the batch does not hold.
         Conflict => "a precondition does not hold",
+        /// The store no longer keeps the moment that a transaction shows.
+        TransactionTooOld => "the transaction is too old",
         /// An empty or overlong key.
         InvalidKey => "a key is empty or too long",
         /// A value, batch or page beyond the store's limits.
@@ -190,7 +192,7 @@ impl StorageFault {
     fn blame(self) -> Blame {
         match self {
             Self::QuotaExceeded | Self::InvalidKey | Self::TooLarge | Self::InvalidCursor => Blame::Guest,
-            Self::Conflict | Self::Locked | Self::Format => Blame::Caller,
+            Self::Conflict | Self::TransactionTooOld | Self::Locked | Self::Format => Blame::Caller,
             Self::Damaged | Self::NoSpace | Self::ReadOnly | Self::Closed | Self::Io => Blame::Host,
         }
     }

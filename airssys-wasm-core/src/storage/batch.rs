@@ -6,6 +6,9 @@ use super::{CommitVersion, Key, Namespace, Usage};
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     changes: Vec<Change>,
+    /// Positions among the changes whose former value is asked for.
+    replaced: Vec<usize>,
+    cleared: Vec<Namespace>,
     requirements: Vec<Requirement>,
     quotas: Vec<(Namespace, Quota)>,
 }
@@ -90,6 +93,20 @@ impl Batch {
         self
     }
 
+    /// Sets a value, and asks for the one that it replaces: see [`CommitOutcome::evicted`].
+    pub fn replace(&mut self, namespace: &Namespace, key: Key, value: impl Into<Vec<u8>>) -> &mut Self {
+        self.replaced.push(self.changes.len());
+        self.put(namespace, key, value)
+    }
+
+    /// Removes everything in a namespace, in an instant however much it is. Takes effect before every change of the batch.
+    pub fn clear(&mut self, namespace: &Namespace) -> &mut Self {
+        if !self.cleared.contains(namespace) {
+            self.cleared.push(namespace.clone());
+        }
+        self
+    }
+
     /// Removes a key.
     pub fn delete(&mut self, namespace: &Namespace, key: Key) -> &mut Self {
         self.changes.push(Change::Delete { namespace: namespace.clone(), key });
@@ -114,6 +131,16 @@ impl Batch {
         &self.changes
     }
 
+    /// Whether the value that this change replaces is asked for, by its position among the changes.
+    pub fn is_replaced(&self, change: usize) -> bool {
+        self.replaced.contains(&change)
+    }
+
+    /// The namespaces that are emptied first.
+    pub fn cleared(&self) -> &[Namespace] {
+        &self.cleared
+    }
+
     /// The preconditions.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
@@ -131,7 +158,7 @@ impl Batch {
 
     /// Whether there is nothing to apply and nothing to check.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty() && self.requirements.is_empty()
+        self.changes.is_empty() && self.requirements.is_empty() && self.cleared.is_empty()
     }
 
     /// Bytes of the keys and values it writes.
@@ -143,9 +170,9 @@ impl Batch {
         self.changes.iter().map(change).sum()
     }
 
-    /// How many changes and preconditions it has.
+    /// How many changes, preconditions and cleared namespaces it has.
     pub fn operations(&self) -> usize {
-        self.changes.len() + self.requirements.len()
+        self.changes.len() + self.requirements.len() + self.cleared.len()
     }
 }
 
@@ -156,4 +183,6 @@ pub struct CommitOutcome {
     pub version: CommitVersion,
     /// What each changed namespace holds afterwards, in the order in which the batch first changed them.
     pub usage: Vec<(Namespace, Usage)>,
+    /// For each [`Batch::replace`], in their order: the value before it.
+    pub evicted: Vec<Option<Vec<u8>>>,
 }

@@ -1,14 +1,16 @@
 //! The commit turn: preconditions, quotas, versions and usage of a group of batches, judged one after another and applied as one.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
 use airssys_wasm_core::storage::{
-    Batch, Change, CommitOutcome, CommitVersion, Durability, Key, Namespace, Precondition, Quota,
-    Requirement, Usage,
+    Batch, Change, CommitOutcome, CommitVersion, Durability, Key, KeyRange, Namespace, Order, Precondition,
+    Quota, Requirement, Usage,
 };
 
+use super::history::{Reads, Ticket};
 use super::layout::{self, Counters};
 use super::{Broken, CLOSE, COMMIT, SYNC, Shared, envelope};
 use crate::engine::{EngineError, KeyValueEngine, Write};
@@ -17,11 +19,22 @@ use crate::engine::{EngineError, KeyValueEngine, Write};
 /// at once, to renew it.
 const LEASE: u64 = 1 << 16;
 
+/// What somebody wants to have committed.
+#[derive(Debug)]
+pub(super) struct Proposal {
+    pub(super) batch: Batch,
+    pub(super) durability: Durability,
+    /// What the batch depends on, if it is that of a transaction.
+    pub(super) read: Option<(Ticket, Reads)>,
+}
+
 /// The one who commits. Whoever holds it has the turn.
 #[derive(Debug)]
 pub(super) struct Committer<E> {
     shared: Arc<Shared<E>>,
     counters: Counters,
+    /// Ids of namespaces that were cleared, whose records are still there, and the commit that cleared each.
+    retired: VecDeque<(u32, u64)>,
     /// The usage of every namespace that was changed since the store was opened.
     usage: HashMap<u32, Usage>,
     undurable: bool,
@@ -29,8 +42,10 @@ pub(super) struct Committer<E> {
 }
 
 impl<E: KeyValueEngine> Committer<E> {
-    pub(super) fn new(shared: Arc<Shared<E>>, counters: Counters) -> Self {
-        Self { shared, counters, usage: HashMap::new(), undurable: false, closed: false }
+    pub(super) fn new(shared: Arc<Shared<E>>, counters: Counters, retired: Vec<u32>) -> Self {
+        shared.history.start_at(counters.version);
+        let retired = retired.into_iter().map(|id| (id, counters.version)).collect();
+        Self { shared, counters, retired, usage: HashMap::new(), undurable: false, closed: false }
     }
 
     /// Whether a commit waits for [`sync`](Self::sync) to become durable.
@@ -39,10 +54,10 @@ impl<E: KeyValueEngine> Committer<E> {
     }
 
     /// Judges the batches in their order and applies those that pass, together. One answer for each.
-    pub(super) fn commit(&mut self, batches: &[(&Batch, Durability)]) -> Vec<Result<CommitOutcome>> {
+    pub(super) fn commit(&mut self, proposals: &[&Proposal]) -> Vec<Result<CommitOutcome>> {
         if let Err(first) = self.check(COMMIT) {
             let others =
-                batches.iter().skip(1).map(|_| self.check(COMMIT).and(Err(self.shared.gone(COMMIT))));
+                proposals.iter().skip(1).map(|_| self.check(COMMIT).and(Err(self.shared.gone(COMMIT))));
             return std::iter::once(Err(first)).chain(others).collect();
         }
         let mut group = Group {
@@ -52,19 +67,22 @@ impl<E: KeyValueEngine> Committer<E> {
             counters: self.counters,
         };
         let mut durability = Durability::Eventual;
-        let mut answers = Vec::with_capacity(batches.len());
-        for (batch, asked) in batches {
-            let answer = group.judge(batch);
-            if answer.is_ok() && *asked == Durability::Immediate {
+        let mut answers = Vec::with_capacity(proposals.len());
+        for proposal in proposals {
+            let answer = group.judge(proposal);
+            if answer.is_ok() && proposal.durability == Durability::Immediate {
                 durability = Durability::Immediate;
             }
             answers.push(answer);
         }
         let Group { accepted, counters, .. } = group;
-        if accepted.writes.is_empty() {
+        if accepted.is_empty() {
             return answers;
         }
-        if let Err(error) = self.apply(accepted, counters, durability) {
+        let recorded = self.shared.history.start_commit();
+        let applied = self.apply(accepted, counters, durability, recorded);
+        self.shared.history.finish_commit(applied.is_ok().then_some(counters.version));
+        if let Err(error) = applied {
             let broken = self.break_off(&error);
             for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
                 *answer = Err(self.failure(COMMIT, &broken));
@@ -78,6 +96,7 @@ impl<E: KeyValueEngine> Committer<E> {
         accepted: Draft,
         mut counters: Counters,
         mut durability: Durability,
+        recorded: bool,
     ) -> Result<(), EngineError> {
         // A crash may undo an undurable commit, but its version must not come back with other contents: a durable lease
         // says up to where versions may have been given out.
@@ -85,7 +104,7 @@ impl<E: KeyValueEngine> Committer<E> {
             counters.lease = counters.version.saturating_add(LEASE);
             durability = Durability::Immediate;
         }
-        let Draft { mut writes, usage, names } = accepted;
+        let Draft { mut writes, usage, names, retired } = accepted;
         let version = CommitVersion(counters.version);
         let mut keep = |key: Vec<u8>, payload: &[u8]| {
             let sealed = envelope::seal(&key, version, payload);
@@ -97,14 +116,75 @@ impl<E: KeyValueEngine> Committer<E> {
         for (namespace, id) in &names {
             keep(layout::name(namespace.as_bytes()), &id.to_be_bytes());
         }
+        for id in &retired {
+            keep(layout::retired(*id).to_vec(), &[]);
+        }
         keep(layout::COUNTERS.to_vec(), &counters.encode());
-        self.shared.namespaces.add(names);
+        if recorded {
+            let mut replaced = Vec::with_capacity(writes.len());
+            for key in writes.keys().filter(|key| layout::is_read(key)) {
+                replaced.push((key.clone(), self.shared.engine.get(key, <[u8]>::to_vec)?));
+            }
+            self.shared.history.publish(counters.version, replaced);
+        }
         let writes = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
-        self.shared.engine.apply(writes, durability)?;
+        if retired.is_empty() {
+            self.shared.namespaces.add(names);
+            self.shared.engine.apply(writes, durability)?;
+        } else {
+            self.shared
+                .namespaces
+                .exchange(names, || self.shared.engine.apply(writes, Durability::Eventual))?;
+            if durability == Durability::Immediate {
+                self.shared.engine.sync()?;
+            }
+        }
         self.counters = counters;
         self.usage.extend(usage);
+        self.retired.extend(retired.into_iter().map(|id| (id, counters.version)));
         self.undurable = durability == Durability::Eventual;
         Ok(())
+    }
+
+    /// Whether [`sweep`](Self::sweep) has something to do now.
+    pub(super) fn can_sweep(&self) -> bool {
+        let oldest = self.retired.front().map(|(_, version)| *version);
+        let is_free = |version| self.shared.history.oldest_moment() >= version;
+        !self.closed && self.shared.broken.get().is_none() && oldest.is_some_and(is_free)
+    }
+
+    /// Removes at most so many records of namespaces that were cleared.
+    pub(super) fn sweep(&mut self, most: usize) {
+        let Some((id, _)) = self.retired.front().copied().filter(|_| self.can_sweep()) else { return };
+        let (start, end) = layout::range(id, &KeyRange::all());
+        let mut writes = Vec::new();
+        let found = self.shared.engine.scan(
+            start.as_ref().map(Vec::as_slice),
+            end.as_ref().map(Vec::as_slice),
+            Order::Ascending,
+            |key, _| {
+                writes.push(Write { key: key.to_vec(), value: None });
+                if writes.len() < most { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+            },
+        );
+        let done = writes.len() < most;
+        if done {
+            writes.push(Write { key: layout::usage(id).to_vec(), value: None });
+            writes.push(Write { key: layout::retired(id).to_vec(), value: None });
+        }
+        match found.and_then(|()| self.shared.engine.apply(writes, Durability::Eventual)) {
+            Ok(()) => {
+                self.undurable = true;
+                if done {
+                    self.retired.pop_front();
+                    self.usage.remove(&id);
+                }
+            }
+            // Whoever commits next is told.
+            Err(error) => {
+                let _ = self.break_off(&error);
+            }
+        }
     }
 
     /// Makes everything committed so far durable.
@@ -178,6 +258,28 @@ struct Draft {
     writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     usage: HashMap<u32, Usage>,
     names: HashMap<Namespace, u32>,
+    /// Ids whose namespaces have new ones.
+    retired: Vec<u32>,
+}
+
+impl Draft {
+    /// The first of what was read that is written here.
+    fn conflict(&self, reads: &Reads) -> Option<Vec<u8>> {
+        let names: Vec<_> = self.names.keys().map(|name| layout::name(name.as_bytes())).collect();
+        let written = |key: &&Vec<u8>| self.writes.contains_key(*key) || names.contains(*key);
+        if let Some(key) = reads.keys.iter().find(written) {
+            return Some(key.clone());
+        }
+        let in_range = reads.ranges.iter().find_map(|(start, end)| {
+            let bounds = (start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
+            self.writes.range::<[u8], _>(bounds).next()
+        });
+        in_range.map(|(key, _)| key.clone())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.writes.is_empty() && self.names.is_empty()
+    }
 }
 
 /// A group that is being judged: the state of the store, and on it what was accepted already.
@@ -190,19 +292,40 @@ struct Group<'a, E> {
 
 impl<E: KeyValueEngine> Group<'_, E> {
     /// Adds `batch` to what is accepted, or leaves everything as it was.
-    fn judge(&mut self, batch: &Batch) -> Result<CommitOutcome> {
+    fn judge(&mut self, proposal: &Proposal) -> Result<CommitOutcome> {
+        let batch = &proposal.batch;
         for requirement in batch.requirements() {
             self.check(requirement)?;
         }
-        if batch.changes().is_empty() {
-            return Ok(CommitOutcome { version: CommitVersion(self.counters.version), usage: Vec::new() });
+        if batch.changes().is_empty() && batch.cleared().is_empty() {
+            let version = CommitVersion(self.counters.version);
+            return Ok(CommitOutcome { version, usage: Vec::new(), evicted: Vec::new() });
+        }
+        if let Some((ticket, reads)) = &proposal.read {
+            self.check_reads(*ticket, reads)?;
         }
         let version = self.counters.version.checked_add(1).map(CommitVersion);
         let version = version.ok_or_else(|| self.exhausted("versions"))?;
         let mut next_namespace = self.counters.next_namespace;
         let mut draft = Draft::default();
         let mut touched: Vec<(&Namespace, Option<u32>)> = Vec::new();
-        for change in batch.changes() {
+        let mut evicted = Vec::new();
+        for namespace in batch.cleared() {
+            let mut id = self.namespace(&draft, namespace);
+            // One without records is clear.
+            if let Some(old) = id
+                && self.usage(None, old)?.keys > 0
+            {
+                let new = next_namespace;
+                next_namespace = new.checked_add(1).ok_or_else(|| self.exhausted("namespaces"))?;
+                draft.retired.push(old);
+                draft.names.insert(namespace.clone(), new);
+                draft.usage.insert(new, Usage::default());
+                id = Some(new);
+            }
+            touched.push((namespace, id));
+        }
+        for (position, change) in batch.changes().iter().enumerate() {
             let namespace = change.namespace();
             let mut id = self.namespace(&draft, namespace);
             if id.is_none() && matches!(change, Change::Put { .. }) {
@@ -215,6 +338,9 @@ impl<E: KeyValueEngine> Group<'_, E> {
             match touched.iter_mut().find(|(other, _)| *other == namespace) {
                 Some((_, known)) => *known = id,
                 None => touched.push((namespace, id)),
+            }
+            if batch.is_replaced(position) {
+                evicted.push(id.map_or(Ok(None), |id| self.value(&draft, id, namespace, change.key()))?);
             }
             // A namespace without an id has no key that could be deleted.
             if let Some(id) = id {
@@ -231,16 +357,17 @@ impl<E: KeyValueEngine> Group<'_, E> {
             let held = id.map_or(Ok(Usage::default()), |id| self.usage(Some(&draft), id))?;
             usage.push((namespace.clone(), held));
         }
-        let Draft { writes, usage: counted, names } = draft;
-        if writes.is_empty() {
+        if draft.is_empty() {
             // Nothing but absent keys was deleted.
-            return Ok(CommitOutcome { version: CommitVersion(self.counters.version), usage });
+            return Ok(CommitOutcome { version: CommitVersion(self.counters.version), usage, evicted });
         }
+        let Draft { writes, usage: counted, names, retired } = draft;
         self.counters = Counters { version: version.0, next_namespace, ..self.counters };
         self.accepted.writes.extend(writes);
         self.accepted.usage.extend(counted);
         self.accepted.names.extend(names);
-        Ok(CommitOutcome { version, usage })
+        self.accepted.retired.extend(retired);
+        Ok(CommitOutcome { version, usage, evicted })
     }
 
     fn change(
@@ -317,6 +444,37 @@ impl<E: KeyValueEngine> Group<'_, E> {
             .with("key", key)
             .with("required", expected)
             .with("found", found))
+    }
+
+    /// Refuses a transaction that has read what others have changed since.
+    fn check_reads(&self, ticket: Ticket, reads: &Reads) -> Result<()> {
+        let conflict =
+            self.shared.history.conflict(ticket, reads).map_err(|fault| {
+                self.shared.failed(COMMIT, fault).advising("Begin the transaction again.")
+            })?;
+        let conflict = conflict.or_else(|| self.accepted.conflict(reads));
+        let Some(key) = conflict else { return Ok(()) };
+        Err(self
+            .shared
+            .failed(COMMIT, StorageFault::Conflict)
+            .saying("what the transaction has read was changed before it was committed")
+            .with("key", key.get(layout::PREFIX..).unwrap_or_default().escape_ascii())
+            .advising("Begin the transaction again."))
+    }
+
+    /// The value of a key before a change.
+    fn value(&self, draft: &Draft, id: u32, namespace: &Namespace, key: &Key) -> Result<Option<Vec<u8>>> {
+        let stored = layout::record(id, key);
+        let read = |sealed: &[u8]| envelope::open(&stored, sealed).map(|(_, payload)| payload.to_vec());
+        let value = match draft.writes.get(&stored).or_else(|| self.accepted.writes.get(&stored)) {
+            Some(written) => written.as_deref().map(read),
+            None => self
+                .shared
+                .engine
+                .get(&stored, read)
+                .map_err(|error| self.shared.engine_failed(COMMIT, error))?,
+        };
+        value.transpose().map_err(|fault| self.shared.damaged(COMMIT, fault, namespace, key))
     }
 
     fn namespace(&self, draft: &Draft, namespace: &Namespace) -> Option<u32> {

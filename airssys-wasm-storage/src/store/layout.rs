@@ -31,6 +31,22 @@ pub(super) fn usage(namespace: u32) -> [u8; 6] {
     [SYSTEM, 2, a, b, c, d]
 }
 
+/// Where it is noted that a namespace was cleared, and its records are to be removed.
+pub(super) fn retired(namespace: u32) -> [u8; 6] {
+    let [a, b, c, d] = namespace.to_be_bytes();
+    [SYSTEM, 4, a, b, c, d]
+}
+
+/// All of these notes.
+pub(super) const RETIRED_START: &[u8] = &[SYSTEM, 4];
+/// Behind all of them.
+pub(super) const RETIRED_END: &[u8] = &[SYSTEM, 5];
+
+/// Whether transactions read this key: names and records.
+pub(super) fn is_read(key: &[u8]) -> bool {
+    key.starts_with(&[RECORDS]) || key.starts_with(NAMES_START)
+}
+
 /// Where a record is kept.
 pub(super) fn record(namespace: u32, key: &Key) -> Vec<u8> {
     behind(namespace, key.as_bytes())

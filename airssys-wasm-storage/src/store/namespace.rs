@@ -17,6 +17,22 @@ impl Namespaces {
         self.0.read().unwrap_or_else(PoisonError::into_inner).get(namespace).copied()
     }
 
+    /// Gives names other ids while `apply` makes that so in the engine. Nobody finds an id meanwhile: a reader sees
+    /// all of the commit or nothing of it.
+    ///
+    /// # Errors
+    /// That of `apply`; the ids then stay as they were.
+    pub(super) fn exchange<T, E>(
+        &self,
+        names: impl IntoIterator<Item = (Namespace, u32)>,
+        apply: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let applied = apply()?;
+        known.extend(names);
+        Ok(applied)
+    }
+
     /// Adds names. They are added *before* the records that need them are applied: a reader who sees one change of a
     /// commit must be able to see all of them, those in a new namespace too.
     pub(super) fn add(&self, names: impl IntoIterator<Item = (Namespace, u32)>) {

@@ -6,11 +6,11 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
-use airssys_wasm_core::storage::{Batch, CommitOutcome, Durability, MAX_BATCH_BYTES};
+use airssys_wasm_core::storage::{CommitOutcome, MAX_BATCH_BYTES};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::OPEN;
-use super::commit::Committer;
+use super::commit::{Committer, Proposal};
 use crate::engine::KeyValueEngine;
 
 /// The most batches of one engine transaction.
@@ -19,6 +19,8 @@ const MAX_GROUP: usize = 512;
 const MAX_GROUP_BYTES: usize = MAX_BATCH_BYTES;
 /// The most bytes that wait in the queue; who comes later waits outside.
 const MAX_QUEUE_BYTES: usize = 4 * MAX_BATCH_BYTES;
+/// How many records of cleared namespaces are removed at a time.
+const SWEEP: usize = 256;
 /// What a queued batch counts beside its keys and values.
 const BATCH_OVERHEAD: usize = 1 << 10;
 
@@ -40,8 +42,7 @@ enum Job {
 
 #[derive(Debug)]
 struct Queued {
-    batch: Batch,
-    durability: Durability,
+    proposal: Proposal,
     answer: oneshot::Sender<Result<CommitOutcome>>,
     _room: OwnedSemaphorePermit,
 }
@@ -67,12 +68,12 @@ impl Writer {
     }
 
     /// None when the thread has ended.
-    pub(super) async fn commit(&self, batch: Batch, durability: Durability) -> Option<Result<CommitOutcome>> {
-        let bytes = batch.bytes().saturating_add(BATCH_OVERHEAD).min(MAX_QUEUE_BYTES);
+    pub(super) async fn commit(&self, proposal: Proposal) -> Option<Result<CommitOutcome>> {
+        let bytes = proposal.batch.bytes().saturating_add(BATCH_OVERHEAD).min(MAX_QUEUE_BYTES);
         let room =
             Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok()?;
         let (answer, answered) = oneshot::channel();
-        self.ask(Job::Commit(Queued { batch, durability, answer, _room: room }))?;
+        self.ask(Job::Commit(Queued { proposal, answer, _room: room }))?;
         answered.await.ok()
     }
 
@@ -154,6 +155,21 @@ impl<E: KeyValueEngine> Loop<E> {
     /// The next job; flushes when it is time. None when the store has been dropped and the queue is empty.
     fn next(&mut self) -> Option<Job> {
         loop {
+            // Whoever asks for something goes first.
+            if self.committer.can_sweep() {
+                match self.queue.try_recv() {
+                    Ok(job) => return Some(job),
+                    Err(TryRecvError::Disconnected) => return None,
+                    Err(TryRecvError::Empty) => {
+                        self.committer.sweep(SWEEP);
+                        self.settle();
+                    }
+                }
+                if self.flush_at.is_some_and(|at| at <= Instant::now()) {
+                    self.flush();
+                }
+                continue;
+            }
             let Some(at) = self.flush_at else { return self.queue.recv().ok() };
             let wait = at.saturating_duration_since(Instant::now());
             if wait.is_zero() {
@@ -176,13 +192,13 @@ impl<E: KeyValueEngine> Loop<E> {
 
     /// Applies `first` and what has gathered behind it. Returns the job that ended the group, if one did.
     fn commit(&mut self, first: Queued) -> Option<Job> {
-        let mut bytes = first.batch.bytes();
+        let mut bytes = first.proposal.batch.bytes();
         let mut group = vec![first];
         let mut behind = None;
         while group.len() < MAX_GROUP && bytes < MAX_GROUP_BYTES {
             match self.queue.try_recv() {
-                Ok(Job::Commit(queued)) if bytes + queued.batch.bytes() <= MAX_GROUP_BYTES => {
-                    bytes += queued.batch.bytes();
+                Ok(Job::Commit(queued)) if bytes + queued.proposal.batch.bytes() <= MAX_GROUP_BYTES => {
+                    bytes += queued.proposal.batch.bytes();
                     group.push(queued);
                 }
                 Ok(other) => {
@@ -192,8 +208,8 @@ impl<E: KeyValueEngine> Loop<E> {
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
             }
         }
-        let batches: Vec<_> = group.iter().map(|queued| (&queued.batch, queued.durability)).collect();
-        let answers = self.committer.commit(&batches);
+        let proposals: Vec<_> = group.iter().map(|queued| &queued.proposal).collect();
+        let answers = self.committer.commit(&proposals);
         self.settle();
         for (queued, answer) in group.into_iter().zip(answers) {
             let _ = queued.answer.send(answer);
