@@ -1,0 +1,180 @@
+//! The loss of power: a child is recorded, the recording is cut anywhere, and the disks that are possible then are verified.
+
+use crate::campaign::{Campaign, Folder};
+use crate::child::Task;
+use crate::history::{Contents, Event, History};
+use crate::images::Mode;
+use crate::kills::SURVIVES_KILL;
+use crate::marks::{Bounds, Mark, Violation};
+use crate::recorder::{self, FailedSync};
+use crate::stores::Numbers;
+
+/// The contract that a lost commit breaks.
+pub(crate) const SURVIVES_POWER_LOSS: &str = "storage.immediate.survives_power_loss";
+/// The contract that a commit breaks which is acknowledged after a synchronisation failed, and is not there.
+pub(crate) const FAILURE_POISONS: &str = "storage.fsync.failure_poisons";
+/// The contract that a recovery breaks which loses what an earlier one had.
+const RECOVERY_TWICE: &str = "storage.recovery.twice";
+
+/// How much of everything.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Extent {
+    pub(crate) images: u64,
+    /// The images of one recording.
+    pub(crate) each: u64,
+    /// The generations of one recording.
+    pub(crate) generations: u64,
+}
+
+/// Verifies so many images of recordings that begin with an empty folder.
+pub(crate) fn images(campaign: &mut Campaign, extent: Extent) {
+    let mut events = 0;
+    for recording in 0..extent.images.div_ceil(extent.each) {
+        let count = extent.each.min(extent.images - recording * extent.each);
+        let from = (Contents::default(), Bounds::default());
+        let Some(history) = record(campaign, &from, extent.generations, None, recording) else { return };
+        events += history.events.len();
+        verify(campaign, &history, from.1, count, recording, None);
+        if campaign.is_over() {
+            break;
+        }
+    }
+    campaign.tally.remark = format!("{events} recorded events");
+}
+
+/// The same where the recording begins with an image: what is cut is a recovery, and the work after it.
+pub(crate) fn recoveries(campaign: &mut Campaign, extent: Extent) {
+    let mut recovered = 0;
+    for recording in 0..extent.images.div_ceil(extent.each) {
+        let count = extent.each.min(extent.images - recording * extent.each);
+        let empty = (Contents::default(), Bounds::default());
+        let Some(history) = record(campaign, &empty, extent.generations, None, recording) else { return };
+        let mut numbers = campaign.numbers(1_000_000 + recording);
+        let cut = somewhere(&history, &mut numbers);
+        let mode = Mode::ALL[numbers.below(4) as usize];
+        let from = (history.image(cut, mode, &mut numbers), history.bounds(empty.1, cut));
+        let Some(recovery) = record(campaign, &from, 6, None, recording) else { return };
+        let opened = recovery.events.iter().position(|event| matches!(event, Event::Said(Mark::Opened(_))));
+        recovered += opened.map_or(0, |at| changes(&recovery.events[..at]));
+        verify(campaign, &recovery, from.1, count, recording, Some(RECOVERY_TWICE));
+        if campaign.is_over() {
+            break;
+        }
+    }
+    campaign.tally.remark = format!("{recovered} changes by recoveries");
+}
+
+/// The same where one synchronisation fails.
+pub(crate) fn failed_syncs(campaign: &mut Campaign, extent: Extent) {
+    let mut refused = 0;
+    for recording in 0..extent.images.div_ceil(extent.each) {
+        let count = extent.each.min(extent.images - recording * extent.each);
+        let from = (Contents::default(), Bounds::default());
+        let fails = FailedSync(1 + campaign.numbers(2_000_000 + recording).below(40));
+        let Some(history) = record(campaign, &from, extent.generations, Some(fails), recording) else {
+            return;
+        };
+        let said_so = history.events.contains(&Event::Said(Mark::Refused));
+        refused += u64::from(said_so);
+        verify(campaign, &history, from.1, count, recording, Some(FAILURE_POISONS));
+        if campaign.is_over() {
+            break;
+        }
+    }
+    campaign.tally.remark = format!("{refused} stores refused to go on");
+}
+
+/// Records the work on a folder with these contents. None when that itself has broken a promise.
+fn record(
+    campaign: &mut Campaign,
+    from: &(Contents, Bounds),
+    generations: u64,
+    fails: Option<FailedSync>,
+    recording: u64,
+) -> Option<History> {
+    let folder = Folder::in_memory();
+    let scratch = Folder::in_memory();
+    from.0.write(&folder.path).expect("there is room for an image");
+    let task = Task::Work { until: generations, seed: campaign.seed ^ recording };
+    let how = format!("recording {recording}, {fails:?}");
+    let contract = if fails.is_some() { FAILURE_POISONS } else { SURVIVES_POWER_LOSS };
+    match recorder::record(&campaign.store, &folder.path, &task, fails, &scratch.path) {
+        Err(blind) => campaign.broken(&Violation::new("the recorder", blind), &how),
+        Ok((history, ended)) => {
+            let said = history.events.iter().find_map(|event| match event {
+                Event::Said(Mark::Violated(violation)) => Some(violation.clone()),
+                Event::Said(Mark::Refused) if fails.is_none() => {
+                    Some(Violation::new(contract, "it refuses to open or to work"))
+                }
+                _ => None,
+            });
+            let Some(violation) = said.or_else(|| ended.violation(contract)) else {
+                // Whether the recorder has seen everything: its image of the end is what is there.
+                let there = Contents::read(&folder.path).expect("nobody else is in the folder");
+                let image = history.image(history.events.len(), Mode::Everything, &mut Numbers::new(0));
+                if there == image {
+                    return Some(history);
+                }
+                campaign.broken(&Violation::new("the recorder", differs(&image, &there)), &how);
+                return None;
+            };
+            campaign.broken(&violation, &how);
+        }
+    }
+    None
+}
+
+fn differs(image: &Contents, there: &Contents) -> String {
+    let names = |contents: &Contents| format!("{:?}", contents.files.keys().collect::<Vec<_>>());
+    let other = image.files.iter().find(|(path, bytes)| there.files.get(*path) != Some(*bytes));
+    format!(
+        "what it has recorded is not what is there: {} and {}, {:?} differs",
+        names(image),
+        names(there),
+        other.map(|(path, _)| path)
+    )
+}
+
+/// Verifies images of a history, in all modes.
+fn verify(
+    campaign: &mut Campaign,
+    history: &History,
+    known: Bounds,
+    count: u64,
+    recording: u64,
+    contract: Option<&str>,
+) {
+    for image in 0..count {
+        let mut numbers = campaign.numbers((recording + 1) << 32 | image);
+        let mode = Mode::ALL[(image % 4) as usize];
+        let cut = somewhere(history, &mut numbers);
+        let contents = history.image(cut, mode, &mut numbers);
+        let folder = Folder::in_memory();
+        contents.write(&folder.path).expect("there is room for an image");
+        let survives = contract.unwrap_or(match mode {
+            Mode::Everything => SURVIVES_KILL,
+            Mode::Metadata | Mode::Torn | Mode::Nothing => SURVIVES_POWER_LOSS,
+        });
+        let how = format!("recording {recording}, image {image}, {mode:?} before event {cut}");
+        let bounds = history.bounds(known, cut);
+        campaign.verify(&folder.path, &contents, bounds, survives, &how);
+        if campaign.is_over() {
+            return;
+        }
+    }
+}
+
+/// A place to cut. One in four lies where the store is opened, which is short and full of surprises.
+fn somewhere(history: &History, numbers: &mut Numbers) -> usize {
+    let all = history.events.len();
+    let opened = history.events.iter().position(|event| matches!(event, Event::Said(Mark::Opened(_))));
+    let end = match opened {
+        Some(opened) if numbers.below(4) == 0 => opened,
+        _ => all,
+    };
+    numbers.below(end as u64 + 1) as usize
+}
+
+fn changes(events: &[Event]) -> usize {
+    events.iter().filter(|event| matches!(event, Event::Changed(_))).count()
+}
