@@ -72,9 +72,14 @@ impl Campaign {
             }
         }
         let Some(violation) = ended.violation(survives) else { return Some(after) };
-        let kept = self.keep(contents, &task);
-        self.broken(&violation, &format!("{how}; kept in {}", kept.display()));
+        self.refute(&violation, contents, &task, how);
         None
+    }
+
+    /// Notes a broken promise, and keeps the files and the question that show it.
+    pub(crate) fn refute(&mut self, violation: &Violation, contents: &Contents, task: &Task, how: &str) {
+        let kept = self.keep(contents, task);
+        self.broken(violation, &format!("{how}; kept in {}", kept.display()));
     }
 
     /// Notes a broken promise, and how it came to that.

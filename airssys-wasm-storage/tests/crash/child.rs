@@ -112,6 +112,11 @@ pub(crate) struct Ended {
 }
 
 impl Ended {
+    /// Whether it has something to say against its store.
+    pub(crate) fn has_complained(&self) -> bool {
+        self.marks.iter().any(|mark| matches!(mark, Mark::Violated(_) | Mark::Refused))
+    }
+
     /// The promise that was broken, if the child said so or came to a bad end.
     pub(crate) fn violation(&self, contract: &str) -> Option<Violation> {
         let said = self.marks.iter().find_map(|mark| match mark {

@@ -34,6 +34,16 @@ pub(crate) enum Event {
     },
 }
 
+impl Event {
+    /// The file whose bytes it changes.
+    pub(crate) fn file(&self) -> Option<FileId> {
+        match self {
+            Self::Changed(change) => change.file(),
+            _ => None,
+        }
+    }
+}
+
 /// What a synchronisation makes durable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Synced {

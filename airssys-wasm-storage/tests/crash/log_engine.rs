@@ -1,7 +1,7 @@
 //! An engine made to be broken: a sorted map in memory and a log of its changes. Without a flaw it keeps every promise.
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::ops::{Bound, ControlFlow};
 use std::path::Path;
@@ -24,18 +24,21 @@ pub(crate) enum Flaw {
     TwoHalves,
     /// After a crash it takes the last group for a torn one.
     RecoveryDropsTheLast,
+    /// After a crash it removes the file that it has just read, and goes on without a name.
+    RecoveryForgets,
     /// It takes a failed synchronisation for a good one.
     SyncErrorSwallowed,
 }
 
 impl Flaw {
     /// Each, with the name of the store that has it and the contract that says so.
-    pub(crate) const ALL: [(&'static str, Self, &'static str); 6] = [
+    pub(crate) const ALL: [(&'static str, Self, &'static str); 7] = [
         ("no_sync", Self::NoSync, "storage.immediate.survives_power_loss"),
         ("every_second_sync", Self::EverySecondSync, "storage.immediate.survives_power_loss"),
         ("acknowledged_before_written", Self::AcknowledgedBeforeWritten, "storage.immediate.survives_kill"),
         ("two_halves", Self::TwoHalves, "storage.commit.is_atomic"),
         ("recovery_drops_the_last", Self::RecoveryDropsTheLast, "storage.immediate.survives_kill"),
+        ("recovery_forgets", Self::RecoveryForgets, "storage.recovery.twice"),
         ("sync_error_swallowed", Self::SyncErrorSwallowed, "storage.fsync.failure_poisons"),
     ];
 
@@ -90,6 +93,11 @@ impl LogEngine {
         {
             end = *start;
             frames.pop();
+        }
+        if flaw == Some(Flaw::RecoveryForgets)
+            && let Some((GROUP, ..)) = frames.last()
+        {
+            fs::remove_file(path)?;
         }
         let mut map = BTreeMap::new();
         for (_, changes, _) in frames {

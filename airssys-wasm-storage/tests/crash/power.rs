@@ -6,13 +6,15 @@ use crate::history::{Contents, Event, History};
 use crate::images::Mode;
 use crate::kills::SURVIVES_KILL;
 use crate::marks::{Bounds, Mark, Violation};
-use crate::recorder::{self, FailedSync};
+use crate::recorder::{self, Failure};
 use crate::stores::Numbers;
 
 /// The contract that a lost commit breaks.
 pub(crate) const SURVIVES_POWER_LOSS: &str = "storage.immediate.survives_power_loss";
 /// The contract that a commit breaks which is acknowledged after a synchronisation failed, and is not there.
 pub(crate) const FAILURE_POISONS: &str = "storage.fsync.failure_poisons";
+/// The contract that a store breaks which does not get over a full disk.
+const DISK_FULL: &str = "storage.disk_full.is_clean";
 /// The contract that a recovery breaks which loses what an earlier one had.
 const RECOVERY_TWICE: &str = "storage.recovery.twice";
 
@@ -66,22 +68,39 @@ pub(crate) fn recoveries(campaign: &mut Campaign, extent: Extent) {
 
 /// The same where one synchronisation fails.
 pub(crate) fn failed_syncs(campaign: &mut Campaign, extent: Extent) {
+    failures(campaign, extent, Failure::Sync, |event| matches!(event, Event::Synced { .. }), FAILURE_POISONS);
+}
+
+/// The same where one write fails for want of space.
+pub(crate) fn failed_writes(campaign: &mut Campaign, extent: Extent) {
+    failures(campaign, extent, Failure::Write, |event| event.file().is_some(), DISK_FULL);
+}
+
+/// Lets one call fail in each recording, among as many as a recording without failures has.
+fn failures(
+    campaign: &mut Campaign,
+    extent: Extent,
+    failure: impl Fn(u64) -> Failure,
+    counts: impl Fn(&Event) -> bool,
+    contract: &str,
+) {
+    let from = (Contents::default(), Bounds::default());
     let mut refused = 0;
-    for recording in 0..extent.images.div_ceil(extent.each) {
+    let recordings = extent.images.div_ceil(extent.each);
+    for recording in 0..recordings {
         let count = extent.each.min(extent.images - recording * extent.each);
-        let from = (Contents::default(), Bounds::default());
-        let fails = FailedSync(1 + campaign.numbers(2_000_000 + recording).below(40));
-        let Some(history) = record(campaign, &from, extent.generations, Some(fails), recording) else {
-            return;
-        };
-        let said_so = history.events.contains(&Event::Said(Mark::Refused));
-        refused += u64::from(said_so);
-        verify(campaign, &history, from.1, count, recording, Some(FAILURE_POISONS));
+        let Some(well) = record(campaign, &from, extent.generations, None, recording) else { return };
+        let calls = well.events.iter().filter(|event| counts(event)).count() as u64;
+        let which = 1 + campaign.numbers(2_000_000 + recording).below(calls.max(1));
+        let fails = Some((failure(which), contract));
+        let Some(history) = record(campaign, &from, extent.generations, fails, recording) else { return };
+        refused += u64::from(history.events.contains(&Event::Said(Mark::Refused)));
+        verify(campaign, &history, from.1, count, recording, Some(contract));
         if campaign.is_over() {
             break;
         }
     }
-    campaign.tally.remark = format!("{refused} stores refused to go on");
+    campaign.tally.remark = format!("{refused} of {recordings} refused to go on");
 }
 
 /// Records the work on a folder with these contents. None when that itself has broken a promise.
@@ -89,15 +108,16 @@ fn record(
     campaign: &mut Campaign,
     from: &(Contents, Bounds),
     generations: u64,
-    fails: Option<FailedSync>,
+    fails: Option<(Failure, &str)>,
     recording: u64,
 ) -> Option<History> {
     let folder = Folder::in_memory();
     let scratch = Folder::in_memory();
     from.0.write(&folder.path).expect("there is room for an image");
     let task = Task::Work { until: generations, seed: campaign.seed ^ recording };
+    let contract = fails.map_or(SURVIVES_POWER_LOSS, |(_, contract)| contract);
+    let fails = fails.map(|(failure, _)| failure);
     let how = format!("recording {recording}, {fails:?}");
-    let contract = if fails.is_some() { FAILURE_POISONS } else { SURVIVES_POWER_LOSS };
     match recorder::record(&campaign.store, &folder.path, &task, fails, &scratch.path) {
         Err(blind) => campaign.broken(&Violation::new("the recorder", blind), &how),
         Ok((history, ended)) => {
@@ -118,7 +138,8 @@ fn record(
                 campaign.broken(&Violation::new("the recorder", differs(&image, &there)), &how);
                 return None;
             };
-            campaign.broken(&violation, &how);
+            let task = Task::Verify { bounds: from.1, survives: contract.to_owned() };
+            campaign.refute(&violation, &from.0, &task, &how);
         }
     }
     None

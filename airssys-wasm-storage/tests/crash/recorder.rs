@@ -31,9 +31,27 @@ pub(crate) fn available() -> bool {
         .is_ok_and(|status| status.success())
 }
 
-/// Which call fails: the how many-th of a thread.
+/// A call that fails: the how many-th of its kind, counted for each thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct FailedSync(pub(crate) u64);
+pub(crate) enum Failure {
+    /// A synchronisation.
+    Sync(u64),
+    /// A write, or what makes room for one, for want of space.
+    Write(u64),
+}
+
+impl Failure {
+    /// As strace wants to be told.
+    fn injection(self) -> String {
+        match self {
+            Self::Sync(which) => format!("inject=fsync,fdatasync,syncfs:error=EIO:when={which}"),
+            Self::Write(which) => {
+                let calls = "write,pwrite64,writev,pwritev,pwritev2,ftruncate,fallocate";
+                format!("inject={calls}:error=ENOSPC:when={which}")
+            }
+        }
+    }
+}
 
 /// Runs a child on the store in `folder`, and tells what it did. `scratch` is for the trace.
 ///
@@ -43,9 +61,12 @@ pub(crate) fn record(
     store: &str,
     folder: &Path,
     task: &Task,
-    fails: Option<FailedSync>,
+    fails: Option<Failure>,
     scratch: &Path,
 ) -> Result<(History, Ended), String> {
+    if !available() {
+        return Err("strace is missing: install it".to_owned());
+    }
     let said = |error: io::Error| format!("the recorder: {error}");
     let folder = folder.canonicalize().map_err(said)?;
     let before = Contents::read(&folder).map_err(said)?;
@@ -54,8 +75,8 @@ pub(crate) fn record(
     command
         .args(["-f", "-qq", "-xx", "--seccomp-bpf", "-s", "1000000000", "-e", "signal=none", "-e"])
         .arg(format!("trace={CALLS}"));
-    if let Some(FailedSync(which)) = fails {
-        command.arg("-e").arg(format!("inject=fsync,fdatasync,syncfs:error=EIO:when={which}"));
+    if let Some(failure) = fails {
+        command.arg("-e").arg(failure.injection());
     }
     command.arg("-o").arg(&trace).arg("--");
     command.arg(std::env::current_exe().map_err(said)?).args(child::arguments(store, &folder, task));

@@ -35,6 +35,7 @@ pub(crate) fn open(store: &str, folder: &Path) -> Result<Arc<dyn StorageBackend>
             Ok(Arc::new(RedbStore::open(folder.join("store.redb"), options)?))
         }
         name => {
+            assert!(name == "log" || Flaw::named(name).is_some(), "no store is called {name}");
             let engine = LogEngine::open(folder, Flaw::named(name)).map_err(|error| {
                 airssys_wasm_core::error::WasmError::storage("open", error.fault).because(error.cause)
             })?;

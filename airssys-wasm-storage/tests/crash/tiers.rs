@@ -19,6 +19,7 @@ struct Tier {
     images: Extent,
     recoveries: Extent,
     failed_syncs: Extent,
+    failed_writes: Extent,
 }
 
 impl Tier {
@@ -28,20 +29,23 @@ impl Tier {
             1 => Self {
                 kills: 25,
                 images: extent(60, 30, 60),
-                recoveries: extent(8, 8, 30),
+                recoveries: extent(16, 4, 30),
                 failed_syncs: extent(16, 4, 60),
+                failed_writes: extent(16, 4, 60),
             },
             2 => Self {
                 kills: 500,
                 images: extent(1_600, 80, 300),
                 recoveries: extent(400, 10, 100),
                 failed_syncs: extent(400, 8, 60),
+                failed_writes: extent(400, 8, 60),
             },
             3 => Self {
                 kills: 5_000,
                 images: extent(16_000, 100, 400),
                 recoveries: extent(4_000, 10, 150),
                 failed_syncs: extent(4_000, 8, 60),
+                failed_writes: extent(4_000, 8, 60),
             },
             other => panic!("there is no tier {other}: 1 to 3"),
         }
@@ -62,7 +66,7 @@ pub(crate) fn run(arguments: &Arguments, number: u64, seed: Option<u64>) -> Exit
     let recorded = recorder::available();
     let mut trials = Vec::new();
     for store in STORES {
-        let acts: [(&str, bool, Act); 4] = [
+        let acts: [(&str, bool, Act); 5] = [
             ("kills", false, Box::new(move |campaign| kills::run(campaign, tier.kills))),
             ("power_loss", true, Box::new(move |campaign| power::images(campaign, tier.images))),
             (
@@ -71,6 +75,11 @@ pub(crate) fn run(arguments: &Arguments, number: u64, seed: Option<u64>) -> Exit
                 Box::new(move |campaign| power::recoveries(campaign, tier.recoveries)),
             ),
             ("failed_sync", true, Box::new(move |campaign| power::failed_syncs(campaign, tier.failed_syncs))),
+            (
+                "failed_write",
+                true,
+                Box::new(move |campaign| power::failed_writes(campaign, tier.failed_writes)),
+            ),
         ];
         for (what, needs_recorder, act) in acts {
             let name = format!("{store}::{what}");
@@ -131,6 +140,7 @@ fn caught(
         let tier = Tier::numbered(1);
         campaign::timed(&mut campaign, |campaign| match flaw {
             Flaw::SyncErrorSwallowed => power::failed_syncs(campaign, tier.failed_syncs),
+            Flaw::RecoveryDropsTheLast | Flaw::RecoveryForgets => kills::run(campaign, tier.kills),
             _ => power::images(campaign, tier.images),
         });
         let over = campaign.is_over();
