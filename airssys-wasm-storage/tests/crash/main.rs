@@ -18,6 +18,7 @@ mod log_engine;
 mod marks;
 mod power;
 mod recorder;
+mod self_checks;
 #[path = "../stores/mod.rs"]
 mod stores;
 mod subjects;

@@ -96,9 +96,10 @@ pub(crate) fn record(
 }
 
 /// The program so far: its names, its open files.
-struct Recorder {
+#[derive(Debug)]
+pub(crate) struct Recorder {
     root: PathBuf,
-    events: Vec<Event>,
+    pub(crate) events: Vec<Event>,
     folders: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, FileId>,
     sizes: Vec<u64>,
@@ -129,7 +130,8 @@ enum What {
 }
 
 impl Recorder {
-    fn new(root: &Path, before: &Contents) -> Self {
+    /// In the folder `root`, which holds this.
+    pub(crate) fn new(root: &Path, before: &Contents) -> Self {
         Self {
             root: root.to_owned(),
             events: Vec::new(),
@@ -144,7 +146,8 @@ impl Recorder {
         }
     }
 
-    fn take(&mut self, line: &str) -> Result<(), String> {
+    /// Takes up one line of the trace.
+    pub(crate) fn take(&mut self, line: &str) -> Result<(), String> {
         let (thread, text) = trace::thread(line)?;
         if text.starts_with("+++") || text.starts_with("---") {
             return Ok(());

@@ -10,7 +10,7 @@ use crate::campaign::{self, Campaign, Tally};
 use crate::log_engine::Flaw;
 use crate::power::{self, Extent};
 use crate::subjects::STORES;
-use crate::{kills, recorder};
+use crate::{kills, recorder, self_checks};
 
 /// What a tier does with each store.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments, number: u64, seed: Option<u64>) -> Exit
     });
     let table = Table::default();
     let recorded = recorder::available();
-    let mut trials = Vec::new();
+    let mut trials = self_checks::trials();
     for store in STORES {
         let acts: [(&str, bool, Act); 5] = [
             ("kills", false, Box::new(move |campaign| kills::run(campaign, tier.kills))),
@@ -148,7 +148,9 @@ fn caught(
         let mut tally = campaign.tally;
         let seen: Vec<_> = tally.broken.iter().map(ToString::to_string).collect();
         if over {
-            tally.remark = format!("caught by {contract}");
+            let how = tally.broken.iter().find(|violation| violation.contract == contract);
+            let how = how.map(|violation| violation.seen.split(" (").next().unwrap_or_default());
+            tally.remark = format!("{contract}: {}", how.unwrap_or_default());
             // They were to be found: not counted among the violations.
             tally.broken.clear();
         }
