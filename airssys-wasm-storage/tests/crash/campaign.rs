@@ -16,6 +16,9 @@ const ENOUGH: usize = 5;
 #[derive(Clone, Debug)]
 pub(crate) struct Campaign {
     pub(crate) store: String,
+    /// Of the whole run: what repeats it.
+    run: u64,
+    /// Its own: no two campaigns of a run do the same.
     pub(crate) seed: u64,
     /// Ends it as soon as this contract was seen broken: for saboteurs.
     pub(crate) until: Option<&'static str>,
@@ -34,8 +37,12 @@ pub(crate) struct Tally {
 }
 
 impl Campaign {
-    pub(crate) fn new(store: &str, seed: u64) -> Self {
-        Self { store: store.to_owned(), seed, until: None, tally: Tally::default() }
+    /// The campaign `name` against a store.
+    pub(crate) fn new(name: &str, store: &str, run: u64) -> Self {
+        // FNV.
+        let seed =
+            name.bytes().fold(run, |mixed, byte| (mixed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        Self { store: store.to_owned(), run, seed, until: None, tally: Tally::default() }
     }
 
     /// The numbers of one round, the same for the same seed.
@@ -84,7 +91,7 @@ impl Campaign {
 
     /// Notes a broken promise, and how it came to that.
     pub(crate) fn broken(&mut self, violation: &Violation, how: &str) {
-        let seen = format!("{} ({}, seed {}: {how})", violation.seen, self.store, self.seed);
+        let seen = format!("{} ({}, seed {}: {how})", violation.seen, self.store, self.run);
         self.tally.broken.push(Violation::new(&violation.contract, seen));
     }
 
@@ -161,9 +168,4 @@ pub(crate) fn timed(campaign: &mut Campaign, act: impl FnOnce(&mut Campaign)) {
     let began = Instant::now();
     act(campaign);
     campaign.tally.took = began.elapsed();
-}
-
-/// The seed of a campaign: the same for the same name and the same seed of the run.
-pub(crate) fn seed_of(name: &str, seed: u64) -> u64 {
-    name.bytes().fold(seed, |mixed, byte| (mixed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }

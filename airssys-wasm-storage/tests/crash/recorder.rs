@@ -20,6 +20,9 @@ const CALLS: &str = "openat,openat2,open,creat,close,dup,dup2,dup3,fcntl,lseek,r
     mmap,io_uring_setup,io_uring_enter,io_setup,io_submit,copy_file_range,sendfile,splice,\
     execve,fork,vfork,clone,clone3,chdir,fchdir";
 
+/// The most bytes of one write that a trace holds; more of them is an error. Twice the largest batch.
+const MOST_BYTES: &str = "33554432";
+
 /// Whether strace is there.
 pub(crate) fn available() -> bool {
     Command::new("strace")
@@ -73,7 +76,7 @@ pub(crate) fn record(
     let trace = scratch.join("trace");
     let mut command = Command::new("strace");
     command
-        .args(["-f", "-qq", "-xx", "--seccomp-bpf", "-s", "1000000000", "-e", "signal=none", "-e"])
+        .args(["-f", "-qq", "-xx", "--seccomp-bpf", "-s", MOST_BYTES, "-e", "signal=none", "-e"])
         .arg(format!("trace={CALLS}"));
     if let Some(failure) = fails {
         command.arg("-e").arg(failure.injection());

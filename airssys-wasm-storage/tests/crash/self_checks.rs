@@ -9,11 +9,13 @@ use crate::images::Mode;
 use crate::recorder::Recorder;
 use crate::stores::Numbers;
 
+type Check = fn() -> Result<(), String>;
+
 const ROOT: &str = "/store";
 
 /// A check, by name.
 pub(crate) fn trials() -> Vec<Trial> {
-    let checks: [(&str, fn() -> Result<(), String>); 6] = [
+    let checks: [(&str, Check); 6] = [
         ("recorder::follows_files", follows_files),
         ("recorder::follows_threads", follows_threads),
         ("recorder::refuses_what_it_cannot_follow", refuses_what_it_cannot_follow),
