@@ -85,6 +85,11 @@ impl Campaign {
 
     /// Notes a broken promise, and keeps the files and the question that show it.
     pub(crate) fn refute(&mut self, violation: &Violation, contents: &Contents, task: &Task, how: &str) {
+        if self.until.is_some() {
+            // What a saboteur leaves is no news.
+            self.broken(violation, how);
+            return;
+        }
         let kept = self.keep(contents, task);
         self.broken(violation, &format!("{how}; kept in {}", kept.display()));
     }
@@ -95,19 +100,19 @@ impl Campaign {
         self.tally.broken.push(Violation::new(&violation.contract, seen));
     }
 
-    /// Keeps files that broke a promise, and the question that was asked of them. Those of saboteurs are no news.
+    /// Keeps files that broke a promise, and the question that was asked of them.
     fn keep(&self, contents: &Contents, task: &Task) -> PathBuf {
         let place = kept().join(format!("{}-{}-{}", self.store, self.seed, self.tally.rounds));
-        if self.until.is_none() {
-            let write = || {
-                let _ = fs::remove_dir_all(&place);
-                let files = place.join("files");
-                fs::create_dir_all(&files)?;
-                contents.write(&files)?;
-                fs::write(place.join("task"), child::arguments(&self.store, &files, task)[1..].join("\n"))
-            };
-            write().expect("a failing image can be kept");
-        }
+        let write = || {
+            if place.exists() {
+                fs::remove_dir_all(&place)?;
+            }
+            let files = place.join("files");
+            fs::create_dir_all(&files)?;
+            contents.write(&files)?;
+            fs::write(place.join("task"), child::arguments(&self.store, &files, task)[1..].join("\n"))
+        };
+        write().expect("there is room for what is kept");
         place
     }
 }

@@ -185,27 +185,28 @@ fn verify(
     }
 }
 
-/// A place to cut. One in four lies where the store is opened, which is short and full of surprises (of a recovery, three in
-/// four), and one in four right behind an acknowledgement, when most has been promised. After a failure half lie behind it.
+/// A place to cut. Most lie before a change or a synchronisation. One in eight lies where the store is opened, which is short
+/// and full of surprises (of a recovery, half), and two in eight right behind an acknowledgement, when most has been promised.
+/// Where something has failed, half lie behind that.
 fn somewhere(history: &History, numbers: &mut Numbers) -> usize {
-    let recovers = !history.before.files.is_empty();
     let events = &history.events;
-    let opened = events.iter().position(|event| matches!(event, Event::Said(Mark::Opened(_))));
-    let promised = |event: &Event| matches!(event, Event::Said(Mark::Acknowledged(_)));
-    let promises: Vec<_> = (1..=events.len()).filter(|cut| promised(&events[cut - 1])).collect();
-    let failed = |event: &Event| matches!(event, Event::SyncFailed { .. } | Event::Said(Mark::Refused));
-    let failed = events.iter().position(failed);
-    if let Some(failed) = failed
-        && numbers.below(2) == 0
-    {
-        return events.len() - numbers.below((events.len() - failed) as u64) as usize;
-    }
-    match (numbers.below(4), opened) {
-        (0, Some(opened)) => numbers.below(opened as u64 + 1) as usize,
-        (2 | 3, Some(opened)) if recovers => numbers.below(opened as u64 + 1) as usize,
-        (1, _) if !promises.is_empty() => promises[numbers.below(promises.len() as u64) as usize],
-        _ => numbers.below(events.len() as u64 + 1) as usize,
-    }
+    let mut one_of =
+        |places: &[usize]| places.get(numbers.below(places.len().max(1) as u64) as usize).copied();
+    let all = |is: fn(&Event) -> bool| (0..events.len()).filter(move |at| is(&events[*at]));
+    let failed = all(|event| matches!(event, Event::SyncFailed { .. } | Event::Said(Mark::Refused))).next();
+    let opened = all(|event| matches!(event, Event::Said(Mark::Opened(_)))).next();
+    let opening: Vec<_> = (0..=opened.unwrap_or(0)).collect();
+    let promised: Vec<_> =
+        all(|event| matches!(event, Event::Said(Mark::Acknowledged(_)))).map(|at| at + 1).collect();
+    let acts: Vec<_> = all(|event| !matches!(event, Event::Said(_))).chain([events.len()]).collect();
+    let share = one_of(&[0, 1, 2, 3, 4, 5, 6, 7]).unwrap_or(0);
+    let place = match failed {
+        Some(failed) if share < 4 => one_of(&(failed + 1..=events.len()).collect::<Vec<_>>()),
+        _ if share == 0 || (share > 4 && !history.before.files.is_empty()) => one_of(&opening),
+        _ if share < 3 => one_of(&promised),
+        _ => None,
+    };
+    place.or_else(|| one_of(&acts)).unwrap_or(events.len())
 }
 
 fn changes(events: &[Event]) -> usize {

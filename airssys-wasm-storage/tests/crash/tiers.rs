@@ -130,7 +130,7 @@ fn held(
     }
 }
 
-/// A saboteur is caught, by the contract that names what it does, with what tier 1 does.
+/// A saboteur is caught, by the contract that names what it does.
 fn caught(
     name: String,
     mut campaign: Campaign,
@@ -138,11 +138,13 @@ fn caught(
     table: Table,
 ) -> impl FnOnce() -> Result<(), Failed> + Send {
     move || {
-        let tier = Tier::numbered(1);
+        let Tier { kills, images, failed_syncs, .. } = Tier::numbered(1);
+        // A flaw shows in few of the images: so that none slips through by chance there are more of them.
+        let more = |extent: Extent| Extent { images: 4 * extent.images, ..extent };
         campaign::timed(&mut campaign, |campaign| match flaw {
-            Flaw::SyncErrorSwallowed => power::failed_syncs(campaign, tier.failed_syncs),
-            Flaw::RecoveryDropsTheLast | Flaw::RecoveryForgets => kills::run(campaign, tier.kills),
-            _ => power::images(campaign, tier.images),
+            Flaw::SyncErrorSwallowed => power::failed_syncs(campaign, more(failed_syncs)),
+            Flaw::RecoveryDropsTheLast | Flaw::RecoveryForgets => kills::run(campaign, 2 * kills),
+            _ => power::images(campaign, more(images)),
         });
         let over = campaign.is_over();
         let contract = campaign.until.unwrap_or_default();
