@@ -284,12 +284,12 @@ impl Recorder {
 
     /// The path at this argument, within the folder of the store. None when it is elsewhere.
     fn inside(&self, call: &Call<'_>, at: usize) -> Result<Option<PathBuf>, String> {
-        use std::os::unix::ffi::OsStrExt;
-
         let Some(bytes) = Self::argument(call, at).and_then(Argument::bytes) else {
             return Err(format!("{} has no path", call.name));
         };
-        let mut path = PathBuf::from(std::ffi::OsStr::from_bytes(bytes));
+        let path =
+            std::str::from_utf8(bytes).map_err(|_| format!("{} has a path that is no text", call.name))?;
+        let mut path = PathBuf::from(path);
         if path.is_relative() {
             let base = at.checked_sub(1).and_then(|before| Self::argument(call, before));
             path = match base.and_then(Argument::number).and_then(|descriptor| self.opened(descriptor)) {
