@@ -177,6 +177,10 @@ impl Numbers {
         {
             println!("AIRSSYS_SEED={seed}");
         }
+        Self::new(seed)
+    }
+
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
