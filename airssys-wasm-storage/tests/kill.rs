@@ -1,6 +1,6 @@
-//! A redb store whose process is killed at random times, and opened again.
+//! Stores whose process is killed at random times, and which are opened again.
 
-#![cfg(all(feature = "redb", unix))]
+#![cfg(all(any(feature = "fjall", feature = "redb", feature = "sled"), unix))]
 #![allow(clippy::print_stdout, reason = "how the child tells its parent what it has done")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,9 +12,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use airssys_wasm_core::storage::{Batch, Durability, KeyRange, StorageBackend};
-use stores::{Numbers, key, open, recount, space};
+use stores::{Kind, Numbers, key, recount, space, value};
 
 const CHILD: &str = "AIRSSYS_TEST_WRITE";
+const KIND: &str = "AIRSSYS_TEST_STORE";
 const ROUNDS: u64 = 16;
 const KEYS: u64 = 8;
 
@@ -22,6 +23,13 @@ fn bytes(generation: u64, name: u64) -> Vec<u8> {
     let mut text = format!("{generation} {name} ");
     text = text.repeat(1 + ((generation * 31 + name * 17) % 60) as usize);
     text.into_bytes()
+}
+
+/// What one generation in five writes; sled keeps it in a file of its own.
+fn large(generation: u64) -> Vec<u8> {
+    let mut bytes = generation.to_be_bytes().repeat(80_000);
+    bytes.truncate(560_000 + (generation % 1_000) as usize);
+    bytes
 }
 
 /// All keys get the bytes of one generation; a ring of entries remembers the last ones.
@@ -32,6 +40,9 @@ fn generation(number: u64) -> Batch {
     }
     batch.put(&space("ring"), key((number % 50).to_be_bytes()), bytes(number, 99));
     batch.delete(&space("ring"), key(((number + 10) % 50).to_be_bytes()));
+    if number % 5 == 0 {
+        batch.put(&space("large"), key("large"), large(number));
+    }
     batch
 }
 
@@ -60,14 +71,16 @@ async fn found(store: &dyn StorageBackend) -> u64 {
         .map(|(key, record)| (u64::from_be_bytes(key.as_bytes().try_into().unwrap()), record.value))
         .collect();
     assert!(ring == expected, "the ring of generation {last} does not match");
-    for namespace in ["space 0", "space 1", "ring"] {
+    let expected = (last >= 5).then(|| large(last / 5 * 5));
+    assert!(value(store, &space("large"), "large").await == expected, "the large value of {last}");
+    for namespace in ["space 0", "space 1", "ring", "large"] {
         let usage = store.usage(&space(namespace)).await.unwrap();
         assert_eq!(usage, recount(store, &space(namespace)).await);
     }
     last
 }
 
-/// Not a test of its own: what [`acknowledged_commits_survive_a_kill`] starts. Says what it starts and what was acknowledged.
+/// Not a test of its own: what [`killed`] starts. Says what it starts and what was acknowledged.
 #[tokio::test]
 async fn write_until_killed() {
     let Some(path) = std::env::var_os(CHILD) else { return };
@@ -75,8 +88,8 @@ async fn write_until_killed() {
         let mut out = std::io::stdout().lock();
         writeln!(out, "\n{word} {number}").and_then(|()| out.flush()).unwrap();
     };
-    let store = open(Path::new(&path));
-    let mut number = found(&store).await;
+    let store = Kind::named(&std::env::var(KIND).unwrap()).open(Path::new(&path));
+    let mut number = found(&*store).await;
     say("open", number);
     loop {
         number += 1;
@@ -92,16 +105,17 @@ async fn write_until_killed() {
     }
 }
 
-#[tokio::test]
-async fn acknowledged_commits_survive_a_kill() {
+/// Acknowledged commits survive, and nothing is torn.
+async fn killed(kind: Kind) {
     let mut numbers = Numbers::seeded();
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("store.redb");
+    let path = folder.path().join("store");
     let mut at_least = 0;
     for round in 0..ROUNDS {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "write_until_killed", "--nocapture"])
             .env(CHILD, &path)
+            .env(KIND, kind.name())
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
@@ -127,16 +141,34 @@ async fn acknowledged_commits_survive_a_kill() {
         let at_most = started.max(at_least);
 
         // Opened twice before anything is written: a recovery must not spoil what the next opening finds.
-        let store = open(&path);
-        let first = found(&store).await;
+        let store = kind.open(&path);
+        let first = found(&*store).await;
         drop(store);
-        let store = open(&path);
-        let second = found(&store).await;
+        let store = kind.open(&path);
+        let second = found(&*store).await;
         assert_eq!(first, second, "round {round}");
         assert!((at_least..=at_most).contains(&second), "round {round}: {at_least} <= {second} <= {at_most}");
         store.commit(generation(second + 1), Durability::Immediate).await.unwrap();
         store.close().await.unwrap();
-        assert_eq!(found(&open(&path)).await, second + 1);
+        assert_eq!(found(&*kind.open(&path)).await, second + 1);
         at_least = second + 1;
     }
+}
+
+#[cfg(feature = "redb")]
+#[tokio::test]
+async fn redb_survives_kills() {
+    killed(Kind::Redb).await;
+}
+
+#[cfg(feature = "fjall")]
+#[tokio::test]
+async fn fjall_survives_kills() {
+    killed(Kind::Fjall).await;
+}
+
+#[cfg(feature = "sled")]
+#[tokio::test]
+async fn sled_survives_kills() {
+    killed(Kind::Sled).await;
 }
