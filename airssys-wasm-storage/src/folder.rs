@@ -27,7 +27,17 @@ const MAX_MARK: u64 = 1 << 10;
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    mark: Arc<File>,
+    mark: Arc<Mark>,
+}
+
+#[derive(Debug)]
+struct Mark(File);
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        // A child process that is just being started has the file open, too; closing ours would not be enough.
+        let _ = self.0.unlock();
+    }
 }
 
 impl Folder {
@@ -44,7 +54,7 @@ impl Folder {
     fn lock(path: &Path, opened: io::Result<File>) -> Result<Self, EngineError> {
         let mark = opened.map_err(io_failed)?;
         match mark.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), mark: Arc::new(mark) }),
+            Ok(()) => Ok(Self { path: path.to_owned(), mark: Arc::new(Mark(mark)) }),
             Err(TryLockError::WouldBlock) => {
                 Err(EngineError::new(StorageFault::Locked, "the folder is locked by another opener"))
             }
@@ -54,7 +64,7 @@ impl Folder {
 
     fn read_mark(&self) -> io::Result<Vec<u8>> {
         let mut mark = Vec::new();
-        (&*self.mark).take(MAX_MARK).read_to_end(&mut mark)?;
+        (&self.mark.0).take(MAX_MARK).read_to_end(&mut mark)?;
         Ok(mark)
     }
 }
@@ -158,7 +168,7 @@ fn create<E: InFolder>(path: &Path, options: E::Options, flush_interval: Duratio
     }
     // Engines remember where they were opened, so this one is opened again; under the lock that it was made with.
     let folder = Folder { path: path.to_owned(), ..folder };
-    (&*folder.mark).rewind().map_err(failed)?;
+    (&folder.mark.0).rewind().map_err(failed)?;
     take(folder, options, flush_interval)
 }
 
@@ -174,11 +184,10 @@ fn make<E: InFolder>(folder: &Folder, options: E::Options) -> Result<(), EngineE
     let mark = stamp.value.clone().unwrap_or_default();
     let stamped = engine.apply(vec![stamp], Durability::Immediate);
     stamped.and(engine.close())?;
-    folder
-        .mark
-        .set_len(0)
-        .and_then(|()| (&*folder.mark).write_all(&mark))
-        .and_then(|()| folder.mark.sync_all())
+    let mut file = &folder.mark.0;
+    file.set_len(0)
+        .and_then(|()| file.write_all(&mark))
+        .and_then(|()| file.sync_all())
         .and_then(|()| sync_names(folder.path()))
         .map_err(io_failed)
 }

@@ -75,7 +75,9 @@ on_every_folder! {
             .unwrap();
         let said = String::from_utf8_lossy(&child.stdout);
         assert!(child.status.success(), "{said}{}", String::from_utf8_lossy(&child.stderr));
-        assert!(said.contains("failed NoSpace"), "{said}");
+        // When a thread of fjall's is the first to fail, fjall does not tell why.
+        let untold = kind.name() == "fjall" && said.contains("failed Io");
+        assert!(untold || said.contains("failed NoSpace"), "{said}");
         assert!(said.contains("closed"), "{said}");
         let acknowledged = said.lines().filter_map(|line| line.strip_prefix("ack ")?.parse::<u64>().ok()).max();
 

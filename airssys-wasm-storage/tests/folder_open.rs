@@ -123,7 +123,7 @@ on_every_folder! {
             other => panic!("{other}"),
         }
         let error = kind.try_open(&path).unwrap_err();
-        assert!(error.to_string().contains("lost everything"), "{error}");
+        assert!(format!("{error:?}").contains("lost everything"), "{error:?}");
         assert_eq!(fault::<()>(Err(error)), StorageFault::Damaged);
 
         plant(&path, &whole);
@@ -213,7 +213,7 @@ on_every_folder! {
         let other = folder.path().join("other");
         plant(&folder.path().join("other.new"), &[("notes.txt".into(), b"somebody's".to_vec())].into());
         let error = refused(kind, &other, StorageFault::Format);
-        assert!(error.to_string().contains("in the way"), "{error}");
+        assert!(format!("{error:?}").contains("in the way"), "{error:?}");
     }
 
     async fn opening_again_and_again_loses_nothing(kind: Kind) {
