@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use airssys_wasm_core::error::StorageFault;
-use airssys_wasm_core::storage::{Batch, Durability, StorageBackend};
+use airssys_wasm_core::storage::{Batch, Durability};
 use stores::{Kind, fault, key, recount, space, value};
 
 const CHILD: &str = "AIRSSYS_TEST_FULL";

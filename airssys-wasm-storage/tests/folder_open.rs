@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use airssys_wasm_core::error::{StorageFault, WasmError};
-use airssys_wasm_core::storage::{Batch, Durability, StorageBackend};
+use airssys_wasm_core::storage::{Batch, Durability};
 use stores::{Kind, fault, key, plant, put, space, tree, value};
 
 const CHILD: &str = "AIRSSYS_TEST_HOLD";

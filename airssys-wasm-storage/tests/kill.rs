@@ -40,7 +40,7 @@ fn generation(number: u64) -> Batch {
     }
     batch.put(&space("ring"), key((number % 50).to_be_bytes()), bytes(number, 99));
     batch.delete(&space("ring"), key(((number + 10) % 50).to_be_bytes()));
-    if number % 5 == 0 {
+    if number.is_multiple_of(5) {
         batch.put(&space("large"), key("large"), large(number));
     }
     batch

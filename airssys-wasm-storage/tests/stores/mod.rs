@@ -56,6 +56,7 @@ impl Kind {
         *Self::ALL.iter().find(|kind| kind.name() == name).unwrap()
     }
 
+    #[allow(unused_variables, reason = "without a feature there is nothing to open")]
     pub(crate) fn try_open(self, path: &Path) -> Result<Arc<dyn StorageBackend>> {
         match self {
             #[cfg(feature = "redb")]
