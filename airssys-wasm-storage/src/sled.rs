@@ -74,8 +74,8 @@ impl SledStore {
     /// - [`StorageFault::Format`] when the path is not a folder, or the folder holds something else, another engine's store, or
     ///   one of a later format; it is left as it was.
     /// - [`StorageFault::Damaged`] when sled cannot read it even without its snapshot, or parts of it are missing. sled may have
-    ///   changed files before it noticed. A log that is damaged in the middle can pass for one that ends there: the store then
-    ///   opens with an earlier state.
+    ///   changed files before it noticed. A log that is damaged in the middle mostly passes for one that ends there: the store
+    ///   then opens, without an error, with an earlier state.
     /// - [`StorageFault::Io`] when the folder above is missing or the files cannot be read and written.
     ///
     /// ```

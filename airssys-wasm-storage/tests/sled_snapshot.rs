@@ -147,7 +147,8 @@ async fn a_damaged_log_never_shows_other_bytes(
                 }
             }
         }
-        let kept = store.scan(&space("a"), KeyRange::all(), 1_000).await.map(|page| page.records.len() as u64);
+        let kept =
+            store.scan(&space("a"), KeyRange::all(), 1_000).await.map(|page| page.records.len() as u64);
         let counted = store.usage(&space("a")).await.map(|usage| usage.keys);
         holes += u64::from(!matches!((kept, counted), (Ok(kept), Ok(counted)) if kept == counted));
         let mut batch = Batch::new();
@@ -158,6 +159,8 @@ async fn a_damaged_log_never_shows_other_bytes(
     }
     #[allow(clippy::print_stdout, reason = "for those who want to know")]
     {
-        println!("opened {opened}, refused {refused}, missing values {missing}, not an earlier state {holes}");
+        println!(
+            "opened {opened}, refused {refused}, missing values {missing}, not an earlier state {holes}"
+        );
     }
 }
