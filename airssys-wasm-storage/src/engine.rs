@@ -17,6 +17,7 @@ use airssys_wasm_core::storage::{Durability, Order, StorageProfile};
 /// - What a crash leaves is a prefix of the applied groups, and holds each of those applied with
 ///   [`Durability::Immediate`] or followed by a finished [`sync`](Self::sync).
 /// - After an error of `apply` or `sync` the store above takes no writes any more; reads go on, and show what opening again would show.
+///   An engine that cannot tell what that is answers them with the error.
 /// - Reads run at the same time from any thread. `apply`, `sync` and `close` come from one thread at a time.
 pub trait KeyValueEngine: fmt::Debug + Send + Sync + 'static {
     /// What this engine is, and what each durability survives.

@@ -1,4 +1,4 @@
-//! The stores of airssys-wasm: [`MemoryStore`] and, with the feature `redb`, `RedbStore`.
+//! The stores of airssys-wasm: [`MemoryStore`] and, each with the feature of its name, `RedbStore`, `FjallStore` and `SledStore`.
 //!
 //! Everything that a store promises is written once, in [`Store`]: namespaces, versions, preconditions, quotas, checksums,
 //! grouping of concurrent commits. Underneath lies a [`KeyValueEngine`]: sorted bytes to bytes, blocking, one thin module each.
@@ -22,13 +22,25 @@
 //! ```
 
 mod engine;
+#[cfg(feature = "fjall")]
+mod fjall;
+#[cfg(any(feature = "fjall", feature = "sled"))]
+mod folder;
 mod memory;
+#[cfg(any(feature = "fjall", feature = "redb", feature = "sled"))]
+mod opening;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "sled")]
+mod sled;
 mod store;
 
 pub use engine::{EngineError, KeyValueEngine, Write};
+#[cfg(feature = "fjall")]
+pub use fjall::{FjallEngine, FjallOptions, FjallStore};
 pub use memory::{MemoryEngine, MemoryStore};
 #[cfg(feature = "redb")]
 pub use redb::{Medium, RedbEngine, RedbOptions, RedbStore};
+#[cfg(feature = "sled")]
+pub use sled::{SledEngine, SledOptions, SledStore};
 pub use store::Store;

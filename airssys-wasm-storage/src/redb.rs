@@ -3,8 +3,7 @@
 use std::fs;
 use std::io;
 use std::ops::{Bound, ControlFlow};
-use std::panic::{self, AssertUnwindSafe};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use airssys_wasm_core::storage::{Durability, Order, StorageProfile, Survives};
 use self::draft::{Draft, Mounted};
 use self::medium::FileMedium;
 use crate::engine::{EngineError, KeyValueEngine, Write};
+use crate::opening::{OPEN, explain, guarded, place, sync_folder, unfinished};
 use crate::store::Store;
 use crate::store::format::Found;
 
@@ -27,7 +27,6 @@ mod medium;
 
 pub use self::medium::Medium;
 
-const OPEN: &str = "storage open";
 const TABLE: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("airssys-wasm");
 
 /// A store in one redb file.
@@ -102,7 +101,7 @@ impl RedbStore {
     /// ```
     pub fn open(path: impl AsRef<Path>, options: RedbOptions) -> Result<Self> {
         let path = path.as_ref();
-        let refused = |error: EngineError| explain(path, error);
+        let refused = |error: EngineError| explain(path, error, advice);
         match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::create(path, options),
             Err(error) => Err(refused(EngineError::new(medium::fault(&error), error))),
@@ -136,7 +135,7 @@ impl RedbStore {
     /// A new store is made under another name and gets its own when it is whole: a crash in between leaves nothing that
     /// could not be opened.
     fn create(path: &Path, options: RedbOptions) -> Result<Self> {
-        let refused = |error: EngineError| explain(path, error);
+        let refused = |error: EngineError| explain(path, error, advice);
         let failed = |error: io::Error| refused(EngineError::new(medium::fault(&error), error));
         if path.file_name().is_none() {
             return Err(refused(EngineError::new(StorageFault::Format, "not the name of a file")));
@@ -375,16 +374,6 @@ fn read(
     Ok((database, draft))
 }
 
-/// redb may panic on a damaged file; that must not end the host.
-fn guarded<T>(act: impl FnOnce() -> Result<T, EngineError>) -> Result<T, EngineError> {
-    // redb guards its state against unwinding itself, and after a failed write nothing but reading goes on.
-    panic::catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("redb panicked");
-        Err(EngineError::new(StorageFault::Damaged, said))
-    })
-}
-
 fn io_failed(error: io::Error) -> EngineError {
     EngineError::new(medium::fault(&error), error)
 }
@@ -433,18 +422,6 @@ fn database_failed(error: DatabaseError) -> EngineError {
     }
 }
 
-/// Why the store at `path` cannot be opened, and what to do about it.
-fn explain(path: &Path, error: EngineError) -> WasmError {
-    let missing = path.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.exists());
-    let refused = WasmError::storage(OPEN, error.fault).with("store", place(path)).because(error.cause);
-    match missing {
-        Some(folder) => refused
-            .saying("the folder of the store is missing")
-            .advising(format!("Create the folder {}, or choose another path.", folder.display())),
-        None => refused.advising(advice(error.fault)),
-    }
-}
-
 fn advice(fault: StorageFault) -> &'static str {
     match fault {
         StorageFault::Locked => "Close the other opener: one process has a store open at a time, once.",
@@ -455,21 +432,4 @@ fn advice(fault: StorageFault) -> &'static str {
             "Make sure that this user can read and write the file and its folder, and that the device is well."
         }
     }
-}
-
-fn place(path: &Path) -> String {
-    path.display().to_string()
-}
-
-/// Where a store is made before it gets its name.
-fn unfinished(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
-}
-
-/// Makes a new name durable.
-fn sync_folder(path: &Path) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    if cfg!(unix) { fs::File::open(folder)?.sync_all() } else { Ok(()) }
 }

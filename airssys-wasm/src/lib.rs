@@ -24,6 +24,8 @@
 //! | `wasmtime` | yes | the Wasmtime engine |
 //! | `wasmer` | no | the Wasmer engine; with both, Wasmtime is the one that a builder takes when it is given none |
 //! | `redb` | yes | the redb store: one crash-safe file |
+//! | `fjall` | no | [`storage`]`::FjallStore`: a folder of log-structured trees |
+//! | `sled` | no | [`storage`]`::SledStore`: sled 0.34.7 with safeguards, for data that can be rebuilt |
 
 mod artifact;
 mod broadcast;

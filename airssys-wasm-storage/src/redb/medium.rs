@@ -83,6 +83,13 @@ impl FileMedium {
     }
 }
 
+impl Drop for FileMedium {
+    fn drop(&mut self) {
+        // A child process that is just being started has the file open, too; closing ours would not be enough.
+        let _ = self.file.unlock();
+    }
+}
+
 /// The class of an error of the operating system.
 pub(super) fn fault(error: &io::Error) -> StorageFault {
     match error.kind() {

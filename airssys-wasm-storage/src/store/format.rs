@@ -25,7 +25,7 @@ pub(crate) enum Found {
 }
 
 /// The stamp to write into an empty engine.
-pub(super) fn stamp(engine: &impl KeyValueEngine) -> Write {
+pub(crate) fn stamp(engine: &impl KeyValueEngine) -> Write {
     Write { key: layout::STAMP.to_vec(), value: Some(encode(FORMAT, engine.profile().name)) }
 }
 
@@ -35,9 +35,6 @@ pub(super) fn stamp(engine: &impl KeyValueEngine) -> Write {
 /// [`StorageFault::Format`] when it is neither empty nor a store of this format and engine.
 pub(crate) fn inspect(engine: &impl KeyValueEngine) -> Result<Found> {
     let name = engine.profile().name;
-    let refused = |fault, message: String| {
-        WasmError::storage(OPEN, fault).saying(message).with("store", engine.place())
-    };
     let failed = |error: EngineError| {
         WasmError::storage(OPEN, error.fault).with("store", engine.place()).because(error.cause)
     };
@@ -52,12 +49,21 @@ pub(crate) fn inspect(engine: &impl KeyValueEngine) -> Result<Found> {
         return if empty {
             Ok(Found::Nothing)
         } else {
-            Err(refused(StorageFault::Format, format!("a {name} database of another program"))
+            Err(WasmError::storage(OPEN, StorageFault::Format)
+                .saying(format!("a {name} database of another program"))
+                .with("store", engine.place())
                 .advising("Choose another path: this database was left as it is."))
         };
     };
-    match decode(&stamp) {
-        Some((FORMAT, writer)) if writer == name.as_bytes() => Ok(Found::Store),
+    judge(&stamp, name, engine.place()).map(|()| Found::Store)
+}
+
+/// Whether `stamp` is that of a store which this version reads, with the engine `name`. `place`: where it was found.
+pub(crate) fn judge(stamp: &[u8], name: &str, place: &str) -> Result<()> {
+    let refused =
+        |fault, message: String| WasmError::storage(OPEN, fault).saying(message).with("store", place);
+    match decode(stamp) {
+        Some((FORMAT, writer)) if writer == name.as_bytes() => Ok(()),
         Some((FORMAT, writer)) => Err(refused(
             StorageFault::Format,
             format!("a store of the engine `{}`, not `{name}`", writer.escape_ascii()),

@@ -7,8 +7,12 @@ use std::time::Duration;
 use airssys_wasm_core::error::Result;
 use airssys_wasm_core::storage::StorageBackend;
 use airssys_wasm_storage::Store;
+#[cfg(feature = "fjall")]
+use airssys_wasm_storage::{FjallOptions, FjallStore};
 #[cfg(feature = "redb")]
 use airssys_wasm_storage::{RedbOptions, RedbStore};
+#[cfg(feature = "sled")]
+use airssys_wasm_storage::{SledOptions, SledStore};
 
 use crate::log_engine::{Flaw, LogEngine};
 
@@ -19,6 +23,10 @@ pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(20);
 pub(crate) const STORES: &[&str] = &[
     #[cfg(feature = "redb")]
     "redb",
+    #[cfg(feature = "fjall")]
+    "fjall",
+    #[cfg(feature = "sled")]
+    "sled",
     "log",
 ];
 
@@ -33,6 +41,16 @@ pub(crate) fn open(store: &str, folder: &Path) -> Result<Arc<dyn StorageBackend>
                 ..RedbOptions::default()
             };
             Ok(Arc::new(RedbStore::open(folder.join("store.redb"), options)?))
+        }
+        #[cfg(feature = "fjall")]
+        "fjall" => {
+            let options = FjallOptions { flush_interval: FLUSH_INTERVAL, ..FjallOptions::default() };
+            Ok(Arc::new(FjallStore::open(folder.join("store.fjall"), options)?))
+        }
+        #[cfg(feature = "sled")]
+        "sled" => {
+            let options = SledOptions { flush_interval: FLUSH_INTERVAL, ..SledOptions::default() };
+            Ok(Arc::new(SledStore::open(folder.join("store.sled"), options)?))
         }
         name => {
             assert!(name == "log" || Flaw::named(name).is_some(), "no store is called {name}");

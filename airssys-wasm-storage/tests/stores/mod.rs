@@ -2,6 +2,9 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use airssys_wasm_core::error::{Detail, Result, StorageFault};
@@ -9,44 +12,95 @@ use airssys_wasm_core::storage::{
     Batch, Durability, Key, KeyRange, Namespace, Page, Record, StorageBackend, Usage,
 };
 use airssys_wasm_storage::MemoryStore;
+#[cfg(feature = "fjall")]
+use airssys_wasm_storage::{FjallOptions, FjallStore};
 #[cfg(feature = "redb")]
 use airssys_wasm_storage::{RedbOptions, RedbStore};
+#[cfg(feature = "sled")]
+use airssys_wasm_storage::{SledOptions, SledStore};
+
+/// A store that outlives its process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    #[cfg(feature = "redb")]
+    Redb,
+    #[cfg(feature = "fjall")]
+    Fjall,
+    #[cfg(feature = "sled")]
+    Sled,
+}
+
+impl Kind {
+    pub(crate) const ALL: &[Self] = &[
+        #[cfg(feature = "redb")]
+        Self::Redb,
+        #[cfg(feature = "fjall")]
+        Self::Fjall,
+        #[cfg(feature = "sled")]
+        Self::Sled,
+    ];
+
+    /// As its profile says it, and the environment of a child process.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            #[cfg(feature = "redb")]
+            Self::Redb => "redb",
+            #[cfg(feature = "fjall")]
+            Self::Fjall => "fjall",
+            #[cfg(feature = "sled")]
+            Self::Sled => "sled",
+        }
+    }
+
+    pub(crate) fn named(name: &str) -> Self {
+        *Self::ALL.iter().find(|kind| kind.name() == name).unwrap()
+    }
+
+    #[allow(unused_variables, reason = "without a feature there is nothing to open")]
+    pub(crate) fn try_open(self, path: &Path) -> Result<Arc<dyn StorageBackend>> {
+        match self {
+            #[cfg(feature = "redb")]
+            Self::Redb => Ok(Arc::new(RedbStore::open(path, RedbOptions::default())?)),
+            #[cfg(feature = "fjall")]
+            Self::Fjall => Ok(Arc::new(FjallStore::open(path, FjallOptions::default())?)),
+            #[cfg(feature = "sled")]
+            Self::Sled => Ok(Arc::new(SledStore::open(path, SledOptions::default())?)),
+        }
+    }
+
+    #[track_caller]
+    pub(crate) fn open(self, path: &Path) -> Arc<dyn StorageBackend> {
+        self.try_open(path).unwrap()
+    }
+}
 
 /// A fresh store, and the folder it lives in.
 pub(crate) struct Bench {
     pub(crate) store: Arc<dyn StorageBackend>,
-    #[cfg(feature = "redb")]
-    folder: Option<tempfile::TempDir>,
+    home: Option<(Kind, tempfile::TempDir)>,
 }
 
 impl Bench {
     pub(crate) fn memory() -> Self {
-        Self {
-            store: Arc::new(MemoryStore::new()),
-            #[cfg(feature = "redb")]
-            folder: None,
-        }
+        Self { store: Arc::new(MemoryStore::new()), home: None }
     }
 
-    #[cfg(feature = "redb")]
-    pub(crate) fn redb() -> Self {
+    pub(crate) fn of(kind: Kind) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(open(&folder.path().join("store.redb")));
-        Self { store, folder: Some(folder) }
+        Self { store: kind.open(&folder.path().join("store")), home: Some((kind, folder)) }
     }
 
     /// Closes and opens again what outlives its store.
     pub(crate) async fn reopen(&mut self) {
-        #[cfg(feature = "redb")]
-        if let Some(folder) = &self.folder {
+        if let Some((kind, folder)) = &self.home {
             self.store.close().await.unwrap();
-            self.store = Arc::new(open(&folder.path().join("store.redb")));
+            self.store = kind.open(&folder.path().join("store"));
         }
     }
 }
 
 #[cfg(feature = "redb")]
-pub(crate) fn open(path: &std::path::Path) -> RedbStore {
+pub(crate) fn open(path: &Path) -> RedbStore {
     RedbStore::open(path, RedbOptions::default()).unwrap()
 }
 
@@ -68,10 +122,77 @@ macro_rules! on_every_store {
             #[cfg(feature = "redb")]
             #[tokio::test]
             async fn redb() {
-                check(Bench::redb()).await;
+                check(Bench::of(stores::Kind::Redb)).await;
+            }
+
+            #[cfg(feature = "fjall")]
+            #[tokio::test]
+            async fn fjall() {
+                check(Bench::of(stores::Kind::Fjall)).await;
+            }
+
+            #[cfg(feature = "sled")]
+            #[tokio::test]
+            async fn sled() {
+                check(Bench::of(stores::Kind::Sled)).await;
             }
         }
     )*};
+}
+
+/// Runs a test on every store that lives in a folder.
+#[macro_export]
+macro_rules! on_every_folder {
+    ($($(#[$meta:meta])* async fn $name:ident($kind:ident: Kind) $body:block)*) => {$(
+        $(#[$meta])*
+        mod $name {
+            #[allow(unused_imports, reason = "not every test needs everything")]
+            use super::*;
+
+            async fn check($kind: Kind) $body
+
+            #[cfg(feature = "fjall")]
+            #[tokio::test]
+            async fn fjall() {
+                check(Kind::Fjall).await;
+            }
+
+            #[cfg(feature = "sled")]
+            #[tokio::test]
+            async fn sled() {
+                check(Kind::Sled).await;
+            }
+        }
+    )*};
+}
+
+/// Every file below a folder, by its path there, with what it holds.
+pub(crate) fn tree(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut files = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else {
+                files.insert(path.strip_prefix(folder).unwrap().to_owned(), fs::read(&path).unwrap());
+            }
+        }
+    }
+    files
+}
+
+/// Makes a folder that holds these files, and nothing else.
+pub(crate) fn plant(folder: &Path, files: &BTreeMap<PathBuf, Vec<u8>>) {
+    if folder.exists() {
+        fs::remove_dir_all(folder).unwrap();
+    }
+    for (path, bytes) in files {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
 }
 
 pub(crate) fn key(bytes: impl AsRef<[u8]>) -> Key {
