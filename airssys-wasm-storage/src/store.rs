@@ -30,6 +30,7 @@ mod writer;
 const OPEN: &str = "storage open";
 const GET: &str = "storage get";
 const SCAN: &str = "storage scan";
+const NAMESPACES: &str = "storage namespaces";
 const COMMIT: &str = "storage commit";
 const USAGE: &str = "storage usage";
 const SYNC: &str = "storage sync";
@@ -301,6 +302,11 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
                 Err(shared.failed(SCAN, fault).with("namespace", namespace).with("key", key))
             }
         }
+    }
+
+    async fn namespaces(&self, after: Option<&Namespace>, limit: usize) -> Result<Vec<Namespace>> {
+        self.shared.check_open(NAMESPACES)?;
+        Ok(self.shared.namespaces.behind(after, limit))
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome> {
