@@ -20,15 +20,29 @@
 //! # Ok::<(), airssys_wasm_core::error::WasmError>(())
 //! # }).unwrap();
 //! ```
+//!
+//! Beside them are the operations on whole stores: [`export`], which has equal bytes for equal contents, [`CheckedExport`] for
+//! the way back, [`copy`] from any store to any other one, [`usage`], and [`Maintenance`].
 
 mod engine;
+mod export;
+mod import;
+mod maintenance;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
 mod store;
+mod stream;
+mod unfinished;
 
 pub use engine::{EngineError, KeyValueEngine, Write};
+pub use export::{Exported, export, usage};
+pub use import::{CheckedExport, copy};
+pub use maintenance::Maintenance;
 pub use memory::{MemoryEngine, MemoryStore};
 #[cfg(feature = "redb")]
 pub use redb::{Medium, RedbEngine, RedbOptions, RedbStore};
 pub use store::Store;
+pub use store::verify::Finding;
+pub use stream::{Contents, Totals};
+pub use unfinished::Unfinished;

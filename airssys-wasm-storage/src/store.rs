@@ -17,14 +17,18 @@ use self::commit::Committer;
 use self::format::Found;
 use self::layout::Counters;
 use self::namespace::Namespaces;
+use self::verify::Finding;
 use self::writer::Writer;
 use crate::engine::{EngineError, KeyValueEngine};
+use crate::maintenance::Maintenance;
+use crate::stream::Totals;
 
 mod commit;
 mod envelope;
 pub(crate) mod format;
 mod layout;
 mod namespace;
+pub(crate) mod verify;
 mod writer;
 
 const OPEN: &str = "storage open";
@@ -34,6 +38,7 @@ const NAMESPACES: &str = "storage namespaces";
 const COMMIT: &str = "storage commit";
 const USAGE: &str = "storage usage";
 const SYNC: &str = "storage sync";
+const COMPACT: &str = "storage compact";
 const CLOSE: &str = "storage close";
 
 /// A store over the engine `E`.
@@ -345,6 +350,21 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
         match &self.turn {
             Turn::Caller(committer) => lock(committer).close(),
             Turn::Thread(writer) => writer.close().await,
+        }
+    }
+}
+
+#[async_trait]
+impl<E: KeyValueEngine> Maintenance for Store<E> {
+    fn verify(&self, progress: &mut dyn FnMut(Totals), found: &mut dyn FnMut(Finding)) -> Result<Totals> {
+        verify::verify(&self.shared, progress, found)
+    }
+
+    async fn compact(&self) -> Result<()> {
+        self.shared.check_open(COMPACT)?;
+        match &self.turn {
+            Turn::Caller(committer) => lock(committer).compact(),
+            Turn::Thread(writer) => writer.compact().await.unwrap_or_else(|| Err(self.shared.gone(COMPACT))),
         }
     }
 }
