@@ -5,13 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::engine::Engine;
+use crate::stores::{StoreAt, StoreKind};
 use crate::values::{ComponentPath, ConfigEntry, Grant, Store, parse_duration};
-use crate::{exit_code, version};
+use crate::{exit_code, stores, version};
 
 /// Runs WebAssembly components as capability-gated actors.
 ///
@@ -35,6 +36,14 @@ pub(crate) enum Command {
     Run(Box<RunArguments>),
     /// Shows what a component imports, exports, and needs to be granted. Runs no code of it.
     Inspect(InspectArguments),
+    /// Exports, imports, copies, verifies, measures and compacts stores.
+    ///
+    /// Each command has the store for itself while it runs: it is refused while a host has the store open.
+    #[command(after_help = exit_code::help())]
+    Storage {
+        #[command(subcommand)]
+        command: StorageCommand,
+    },
     /// Prints a completion script.
     Completions {
         /// The shell that the script is for.
@@ -182,6 +191,104 @@ pub(crate) struct InspectArguments {
     /// How the result is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
+}
+
+/// What is done with a store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StorageCommand {
+    /// Writes everything that a store holds to a file. Equal contents give equal files, whatever the store
+    ///
+    /// The file gets its name when it is whole. Beside it, `FILE.info.json` tells where the contents came from.
+    Export {
+        #[command(flatten)]
+        store: StoreArguments,
+        /// The file to write; nothing may be there yet
+        #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Makes a store of an export
+    ///
+    /// The whole file is checked before anything is written, and the store gets its name when it is whole.
+    Import {
+        /// The file that an export wrote
+        #[arg(value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        #[command(flatten)]
+        store: StoreArguments,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Reads every record of a store, compares it with its checksum, and counts the usage anew
+    ///
+    /// Every problem is told, one a line. The exit code is 9 when there is one.
+    Verify {
+        #[command(flatten)]
+        store: StoreArguments,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Shows what each namespace counts against its quota
+    Usage {
+        #[command(flatten)]
+        store: StoreArguments,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "table")]
+        output: TableFormat,
+    },
+    /// Gives the room that deleted records left back to the file system
+    Compact {
+        #[command(flatten)]
+        store: StoreArguments,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Copies a store into a new one, of the same or of another kind, and compares the two
+    Copy {
+        /// The store to read, such as `redb:state.redb`
+        #[arg(long, value_name = "KIND:PATH")]
+        from: StoreAt,
+        /// The store to make; nothing may be there yet
+        #[arg(long, value_name = "KIND:PATH")]
+        to: StoreAt,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+}
+
+/// Which store.
+#[derive(Debug, clap::Args)]
+pub(crate) struct StoreArguments {
+    /// The file or folder of the store
+    #[arg(value_name = "PATH", value_hint = clap::ValueHint::AnyPath)]
+    path: PathBuf,
+
+    /// The kind of the store
+    #[arg(long, value_name = "KIND", default_value = stores::DEFAULT,
+          value_parser = PossibleValuesParser::new(stores::names()).try_map(|name| stores::kind(&name)))]
+    store: &'static StoreKind,
+}
+
+impl StoreArguments {
+    /// The kind and the path.
+    pub(crate) fn place(&self) -> StoreAt {
+        StoreAt { kind: self.store, path: self.path.clone() }
+    }
+}
+
+/// How a table is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TableFormat {
+    /// For people: columns; bytes that are not printable ASCII are escaped
+    Table,
+    /// For programs: one JSON object a line
+    Json,
 }
 
 /// How results are written.

@@ -271,7 +271,7 @@ fn need(id: &ComponentId, kind: CapabilityKind) -> Need {
 }
 
 /// Bytes, and the same in a unit that is easier to read.
-fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     match bytes {
         0..1024 => ByteSize::bytes(bytes).to_string(),
         1024..1_048_576 => format!("{bytes} B ({:.1} KiB)", bytes as f64 / 1024.0),

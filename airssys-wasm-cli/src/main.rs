@@ -19,8 +19,11 @@ mod inspect;
 mod interrupt;
 mod logs;
 mod messages;
+mod progress;
 mod report;
 mod run;
+mod storage;
+mod stores;
 mod suggestions;
 mod text;
 mod values;
@@ -30,6 +33,7 @@ fn main() -> process::ExitCode {
     let exit = match arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Storage { command } => storage::run(&command),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             let name = command.get_name().to_owned();

@@ -37,7 +37,8 @@ fn an_engine_is_chosen_or_missed_in_words() {
 
 #[test]
 fn help_has_the_exit_codes() {
-    for arguments in [["--help"].as_slice(), &["run", "--help"], &["help", "inspect"]] {
+    for arguments in [["--help"].as_slice(), &["run", "--help"], &["help", "inspect"], &["storage", "--help"]]
+    {
         let help = airssys(arguments);
         assert_eq!(help.code, Some(0));
         for line in ["  0  success", "  4  trapped", " 10  messaging", "130  interrupted"] {
@@ -65,6 +66,7 @@ fn a_wrong_word_is_answered_with_the_one_meant() {
         airssys(arguments).ended(2, "").told(told);
     };
     check(&["isnpect", &counter], &["unrecognized subcommand 'isnpect'", "'inspect'"]);
+    check(&["storage", "exprot", "a", "b"], &["unrecognized subcommand 'exprot'", "'export'"]);
     check(&["run", &counter, "--gran", "storage:a/b"], &["unexpected argument '--gran'", "'--grant'"]);
     check(&["run", &counter, "--grant", "storge:a/b"], &["is of no known kind", "did you mean `storage`?"]);
     check(&["run", &counter, "--grant", "storage:a//b"], &["has an empty segment"]);

@@ -61,7 +61,18 @@ pub trait StorageBackend: fmt::Debug + Send + Sync {
     /// As [`get`](Self::get).
     async fn scan(&self, namespace: &Namespace, range: KeyRange, limit: usize) -> Result<Page>;
 
-    /// Checks the preconditions and quotas of `batch` and applies its changes: all, or none.
+    /// The names of namespaces behind `after`, in bytewise order, at most `limit`. Every namespace that holds a record is among
+    /// them, and one that held some before may be; one that nothing was ever written to is not.
+    ///
+    /// # Cancellation
+    /// Dropping the future has no effect on the store.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    async fn namespaces(&self, after: Option<&Namespace>, limit: usize) -> Result<Vec<Namespace>>;
+
+    /// Checks the preconditions and quotas of `batch` and applies its changes: all, or none. A batch without changes has as
+    /// its outcome the version of the last commit.
     ///
     /// # Cancellation
     /// Dropping the future leaves the batch wholly applied or not at all; which of the two can be read.

@@ -61,6 +61,17 @@ pub trait KeyValueEngine: fmt::Debug + Send + Sync + 'static {
     /// When the medium fails.
     fn sync(&self) -> Result<(), EngineError>;
 
+    /// Gives room that deleted and overwritten records left back to the medium, as far as the engine can. Changes no record. Comes
+    /// from the thread that `apply` comes from; reads may have to wait for it.
+    ///
+    /// An engine that does this by itself, or cannot, has nothing to do here.
+    ///
+    /// # Errors
+    /// When the medium fails; the store above then takes no writes any more, as after `apply`.
+    fn compact(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
     /// Releases everything the engine holds: memory, files, locks. Everything else answers [`StorageFault::Closed`] from then on.
     ///
     /// # Errors

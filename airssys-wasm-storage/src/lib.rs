@@ -20,12 +20,18 @@
 //! # Ok::<(), airssys_wasm_core::error::WasmError>(())
 //! # }).unwrap();
 //! ```
+//!
+//! Beside them are the operations on whole stores: [`export`], which has equal bytes for equal contents, [`CheckedExport`] for
+//! the way back, [`copy`] from any store to any other one, [`usage`], and [`Maintenance`].
 
 mod engine;
+mod export;
 #[cfg(feature = "fjall")]
 mod fjall;
 #[cfg(any(feature = "fjall", feature = "sled"))]
 mod folder;
+mod import;
+mod maintenance;
 mod memory;
 #[cfg(any(feature = "fjall", feature = "redb", feature = "sled"))]
 mod opening;
@@ -34,13 +40,21 @@ mod redb;
 #[cfg(feature = "sled")]
 mod sled;
 mod store;
+mod stream;
+mod unfinished;
 
 pub use engine::{EngineError, KeyValueEngine, Write};
+pub use export::{Exported, export, usage};
 #[cfg(feature = "fjall")]
 pub use fjall::{FjallEngine, FjallOptions, FjallStore};
+pub use import::{CheckedExport, copy};
+pub use maintenance::Maintenance;
 pub use memory::{MemoryEngine, MemoryStore};
 #[cfg(feature = "redb")]
 pub use redb::{Medium, RedbEngine, RedbOptions, RedbStore};
 #[cfg(feature = "sled")]
 pub use sled::{SledEngine, SledOptions, SledStore};
 pub use store::Store;
+pub use store::verify::Finding;
+pub use stream::{Contents, Totals};
+pub use unfinished::Unfinished;

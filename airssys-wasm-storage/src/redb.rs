@@ -8,8 +8,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use ::redb::{
-    Builder, CommitError, Database, DatabaseError, Durability as RedbDurability, ReadableDatabase,
-    StorageError, TableDefinition, TableError, TransactionError,
+    Builder, CommitError, CompactionError, Database, DatabaseError, Durability as RedbDurability,
+    ReadableDatabase, StorageError, TableDefinition, TableError, TransactionError,
 };
 use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
@@ -349,6 +349,23 @@ impl KeyValueEngine for RedbEngine {
         self.commit(Durability::Immediate, &[])
     }
 
+    fn compact(&self) -> Result<(), EngineError> {
+        // Whoever reads holds the lock: redb compacts when nobody does.
+        let outcome = match &mut *self.state.write().unwrap_or_else(PoisonError::into_inner) {
+            State::Open { database, .. } => {
+                guarded(|| database.compact().map(drop).map_err(compaction_failed))
+            }
+            State::Failed(_) | State::Lost(..) => {
+                return Err(EngineError::new(StorageFault::ReadOnly, "an earlier write failed"));
+            }
+            State::Closed => return Err(EngineError::closed()),
+        };
+        if outcome.is_err() {
+            self.read_on();
+        }
+        outcome
+    }
+
     fn close(&self) -> Result<(), EngineError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Closed) {
@@ -408,6 +425,13 @@ fn commit_failed(error: CommitError) -> EngineError {
     match error {
         CommitError::Storage(error) => storage_failed(error),
         error => EngineError::new(StorageFault::Damaged, error),
+    }
+}
+
+fn compaction_failed(error: CompactionError) -> EngineError {
+    match error {
+        CompactionError::Storage(error) => storage_failed(error),
+        error => EngineError::new(StorageFault::Io, error),
     }
 }
 

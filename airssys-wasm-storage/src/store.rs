@@ -19,8 +19,11 @@ use self::history::History;
 use self::layout::Counters;
 use self::namespace::Namespaces;
 use self::transaction::Transaction;
+use self::verify::Finding;
 use self::writer::Writer;
 use crate::engine::{EngineError, KeyValueEngine};
+use crate::maintenance::Maintenance;
+use crate::stream::Totals;
 
 mod commit;
 mod envelope;
@@ -29,15 +32,18 @@ mod history;
 mod layout;
 mod namespace;
 mod transaction;
+pub(crate) mod verify;
 mod writer;
 
 const OPEN: &str = "storage open";
 const GET: &str = "storage get";
 const SCAN: &str = "storage scan";
+const NAMESPACES: &str = "storage namespaces";
 const COMMIT: &str = "storage commit";
 const BEGIN: &str = "storage begin";
 const USAGE: &str = "storage usage";
 const SYNC: &str = "storage sync";
+const COMPACT: &str = "storage compact";
 const CLOSE: &str = "storage close";
 
 /// How many records of cleared namespaces a commit removes on the way.
@@ -354,6 +360,11 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
         }
     }
 
+    async fn namespaces(&self, after: Option<&Namespace>, limit: usize) -> Result<Vec<Namespace>> {
+        self.shared.check_open(NAMESPACES)?;
+        Ok(self.shared.namespaces.behind(after, limit))
+    }
+
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome> {
         self.shared.commit(&self.turn, Proposal { batch, durability, read: None }).await
     }
@@ -384,6 +395,21 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
         match &*self.turn {
             Turn::Caller(committer) => lock(committer).close(),
             Turn::Thread(writer) => writer.close().await,
+        }
+    }
+}
+
+#[async_trait]
+impl<E: KeyValueEngine> Maintenance for Store<E> {
+    fn verify(&self, progress: &mut dyn FnMut(Totals), found: &mut dyn FnMut(Finding)) -> Result<Totals> {
+        verify::verify(&self.shared, progress, found)
+    }
+
+    async fn compact(&self) -> Result<()> {
+        self.shared.check_open(COMPACT)?;
+        match &*self.turn {
+            Turn::Caller(committer) => lock(committer).compact(),
+            Turn::Thread(writer) => writer.compact().await.unwrap_or_else(|| Err(self.shared.gone(COMPACT))),
         }
     }
 }

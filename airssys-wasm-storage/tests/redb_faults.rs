@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::error::{Result, StorageFault};
 use airssys_wasm_core::storage::{Batch, Durability, KeyRange, Precondition, StorageBackend};
-use airssys_wasm_storage::{Medium, RedbOptions, RedbStore};
+use airssys_wasm_storage::{Maintenance, Medium, RedbOptions, RedbStore};
 use stores::{Numbers, fault, get, key, recount, space, value};
 
 /// Bytes in memory that fail on command. What was not synchronised is kept apart, so that a loss of power can be played.
@@ -232,6 +232,64 @@ async fn a_failure_at_any_point_is_typed_and_recovered_from() {
             }
         }
     }
+}
+
+/// The generations up to `last`, of which nothing but `last` is left in the log's place: there is room to give back.
+async fn sparse(disk: &Arc<Disk>, last: u64) {
+    let store = disk.open().unwrap();
+    for number in 1..=last {
+        let mut batch = generation(number);
+        batch.put(&space("bulk"), key(number.to_be_bytes()), vec![7; 20_000]);
+        store.commit(batch, Durability::Eventual).await.unwrap();
+    }
+    let mut batch = Batch::new();
+    for number in 1..last {
+        batch.delete(&space("bulk"), key(number.to_be_bytes()));
+    }
+    store.commit(batch, Durability::Immediate).await.unwrap();
+    store.close().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_compaction_that_fails_at_any_point_loses_nothing() {
+    const LAST: u64 = 25;
+    let filled = Disk::new(vec![]);
+    sparse(&filled, LAST).await;
+    let before = filled.now();
+    let mut failures = 0;
+    for fails_at in 0.. {
+        let disk = Disk::new(before.clone());
+        let store = disk.open().unwrap();
+        disk.fails_at.store(disk.changes.load(Ordering::SeqCst) + fails_at, Ordering::SeqCst);
+        let compacted = store.compact().await;
+        let done = compacted.is_ok();
+        if let Err(error) = compacted {
+            failures += 1;
+            assert_eq!(fault::<()>(Err(error)), StorageFault::Io, "at {fails_at}");
+            assert_eq!(
+                fault(store.commit(generation(99), Durability::Eventual).await),
+                StorageFault::ReadOnly
+            );
+            assert_eq!(shown(&store).await.unwrap(), LAST, "at {fails_at}");
+        }
+        drop(store);
+        for bytes in [disk.durable(), disk.now()] {
+            let disk = Disk::new(bytes);
+            assert_eq!(shown(&disk.open().unwrap()).await.unwrap(), LAST, "at {fails_at}");
+            let store = disk.open().unwrap();
+            let mut findings = Vec::new();
+            store.verify(&mut |_| (), &mut |finding| findings.push(finding)).unwrap();
+            assert_eq!(findings, [], "at {fails_at}");
+            store.commit(generation(LAST + 1), Durability::Immediate).await.unwrap();
+            store.close().await.unwrap();
+            assert_eq!(shown(&disk.open().unwrap()).await.unwrap(), LAST + 1);
+        }
+        if done {
+            assert!(disk.now().len() < before.len(), "nothing was given back");
+            break;
+        }
+    }
+    assert!(failures > 5, "only {failures} points were tried");
 }
 
 #[tokio::test]

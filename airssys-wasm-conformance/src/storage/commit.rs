@@ -293,6 +293,10 @@ contracts! { StorageBench;
                 versions.push(store.commit(batch, Durability::Eventual).await?.version);
             }
             ensure!(versions.is_sorted_by(|left, right| left < right), "the versions do not grow: {versions:?}");
+            for _ in 0..2 {
+                let outcome = store.commit(Batch::new(), Durability::Eventual).await?;
+                ensure_eq!(Some(outcome.version), versions.last().copied(), "the version of a batch without changes");
+            }
             for (number, version) in versions.iter().enumerate() {
                 for name in [format!("{number}"), format!("{number} twin")] {
                     let found = store.get(&space, &key(&name)).await?.map(|record| record.version);

@@ -127,6 +127,7 @@ contracts! { StorageBench;
             store.close().await?;
             refused(clone.get(&space, &key("key")).await, StorageFault::Closed, "get")?;
             refused(clone.scan(&space, KeyRange::all(), 10).await, StorageFault::Closed, "scan")?;
+            refused(clone.namespaces(None, 10).await, StorageFault::Closed, "namespaces")?;
             refused(put(&clone, &space, "key", "value").await, StorageFault::Closed, "commit")?;
             refused(clone.usage(&space).await, StorageFault::Closed, "usage")?;
             refused(clone.sync().await, StorageFault::Closed, "sync")?;

@@ -3,8 +3,10 @@
 use airssys_wasm_core::error::StorageFault;
 use airssys_wasm_core::storage::{Batch, Durability, KeyRange, Namespace, Precondition, Usage};
 
-use super::{StorageBench, deleting, key, namespace, put, read, read_all, recount, refused};
-use crate::runner::{contracts, ensure, ensure_eq};
+use super::{
+    StorageBench, Store, deleting, key, namespace, put, putting, read, read_all, recount, refused, requiring,
+};
+use crate::runner::{Outcome, contracts, ensure, ensure_eq};
 
 /// Names that run into one another when they are joined with their keys, or with a separator.
 fn tricky_namespaces() -> Vec<Namespace> {
@@ -34,6 +36,18 @@ fn tricky_namespaces() -> Vec<Namespace> {
         "a\u{308}".into(),
     ];
     names.into_iter().map(namespace).collect()
+}
+
+/// Every name, page by page.
+async fn list_all(store: &Store, limit: usize) -> Outcome<Vec<Namespace>> {
+    let mut all: Vec<Namespace> = Vec::new();
+    loop {
+        let page = store.namespaces(all.last(), limit).await?;
+        ensure!(page.len() <= limit, "{} names where {limit} were asked for", page.len());
+        let Some(first) = page.first() else { return Ok(all) };
+        ensure!(Some(first) > all.last(), "{first:?} is listed behind {:?}", all.last());
+        all.extend(page);
+    }
 }
 
 contracts! { StorageBench;
@@ -132,6 +146,35 @@ contracts! { StorageBench;
                 store = t.reopen(store).await?;
                 let found = read_all(&store, &space, KeyRange::all(), 10).await?;
                 ensure_eq!(found, vec![(b"last".to_vec(), b"one".to_vec())], "the namespace after opening it {time} times more");
+            }
+            Ok(())
+        }
+
+        /// Names are listed bytewise, page by page, each once: all that hold a record, and none that was never written to.
+        fn list(t) {
+            let store = t.open()?;
+            ensure_eq!(list_all(&store, 10).await?, vec![], "the names of an empty store");
+            let mut spaces = tricky_namespaces();
+            for space in spaces.iter().rev() {
+                put(&store, space, "key", "value").await?;
+            }
+            let unknown = namespace("unknown");
+            ensure_eq!(read(&store, &unknown, "key").await?, None, "a key of a namespace that is only read");
+            store.commit(deleting(&unknown, "key"), Durability::Eventual).await?;
+            let refusal = requiring(putting(&unknown, "key", "x"), &unknown, "key", Precondition::Present);
+            refused(store.commit(refusal, Durability::Eventual).await, StorageFault::Conflict, "a refused batch")?;
+            spaces.sort();
+            for limit in [1, 2, 7, spaces.len(), spaces.len() + 1] {
+                ensure_eq!(list_all(&store, limit).await?, spaces, "the names by {limit}");
+            }
+            ensure_eq!(store.namespaces(None, 0).await?, vec![], "no name asked for");
+            for (name, first) in [(b"abb".to_vec(), "abc"), (b"\0\0\0".to_vec(), "\u{1}"), (b"..a".to_vec(), "1")] {
+                let behind = store.namespaces(Some(&namespace(name.clone())), 1).await?;
+                ensure_eq!(behind, vec![namespace(first)], "the name behind `{}`, which is none", name.escape_ascii());
+            }
+            if store.profile().persistent {
+                let store = t.reopen(store).await?;
+                ensure_eq!(list_all(&store, 5).await?, spaces, "the names after opening again");
             }
             Ok(())
         }

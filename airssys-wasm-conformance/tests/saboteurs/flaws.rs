@@ -51,6 +51,10 @@ flaws! {
     NameEndsAtNul => "storage.namespace.isolates",
     /// A namespace that nobody wrote to counts something.
     UnknownCounts => "storage.namespace.unknown_is_empty",
+    /// A list of names goes on with the name that it ended with.
+    ListRepeats => "storage.namespace.list",
+    /// A full page of names lacks one.
+    ListSkips => "storage.namespace.list",
     /// A batch is applied in two halves.
     Halves => "storage.commit.is_atomic",
     /// A batch that is refused leaves its first change behind.
@@ -71,6 +75,8 @@ flaws! {
     HalfWhenDropped => "storage.commit.cancel",
     /// The outcome has the version of the commit before.
     VersionBefore => "storage.commit.versions",
+    /// A batch without changes has a version of its own.
+    EmptyBatchCounts => "storage.commit.versions",
     /// Compare-and-set compares values.
     CasByValue => "storage.cas.no_aba",
     /// Preconditions are checked before the commit, and not in it.
@@ -394,6 +400,9 @@ impl Sabotaged {
                 if self.is(Flaw::SortedOutcome) {
                     outcome.usage.sort_by(|left, right| left.0.cmp(&right.0));
                 }
+                if self.is(Flaw::EmptyBatchCounts) && original.is_empty() {
+                    outcome.version.0 += 1;
+                }
                 *self.last.lock().unwrap() = Some(outcome.version);
                 if self.is(Flaw::VersionBefore) {
                     outcome.version.0 -= 1;
@@ -501,6 +510,18 @@ impl StorageBackend for Sabotaged {
             }
         }
         Ok(page)
+    }
+
+    async fn namespaces(&self, after: Option<&Namespace>, limit: usize) -> Result<Vec<Namespace>> {
+        let mut names = self.inner.namespaces(after, limit).await?;
+        if let Some(after) = after.filter(|_| self.is(Flaw::ListRepeats)) {
+            names.insert(0, after.clone());
+            names.truncate(limit);
+        }
+        if self.is(Flaw::ListSkips) && limit > 1 && names.len() == limit {
+            names.remove(limit - 2);
+        }
+        Ok(names)
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome> {

@@ -131,7 +131,8 @@ impl State {
                 );
             }
         }
-        let version = CommitVersion(self.version + 1);
+        let grown = u64::from(!batch.changes().is_empty());
+        let version = CommitVersion(self.version + grown);
         let mut after = Self { version: version.0, records: self.records.clone() };
         let mut changed: Vec<Namespace> = Vec::new();
         let mut evicted = Vec::new();
@@ -246,6 +247,16 @@ impl StorageBackend for Reference {
 
     async fn scan(&self, namespace: &Namespace, range: KeyRange, limit: usize) -> Result<Page> {
         self.with("scan", |state| Ok(state.scan(namespace, &range, limit)))
+    }
+
+    async fn namespaces(&self, after: Option<&Namespace>, limit: usize) -> Result<Vec<Namespace>> {
+        self.with("namespaces", |state| {
+            let mut names: Vec<_> = state.records.keys().map(|(space, _)| space.clone()).collect();
+            names.dedup();
+            names.retain(|name| after.is_none_or(|after| name > after));
+            names.truncate(limit);
+            Ok(names)
+        })
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome> {

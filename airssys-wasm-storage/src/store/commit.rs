@@ -12,7 +12,7 @@ use airssys_wasm_core::storage::{
 
 use super::history::{Reads, Ticket};
 use super::layout::{self, Counters};
-use super::{Broken, CLOSE, COMMIT, SYNC, Shared, envelope};
+use super::{Broken, CLOSE, COMMIT, COMPACT, SYNC, Shared, envelope};
 use crate::engine::{EngineError, KeyValueEngine, Write};
 
 /// How many versions a lease covers: so many commits with [`Durability::Eventual`] pass between two that are made durable
@@ -196,6 +196,17 @@ impl<E: KeyValueEngine> Committer<E> {
                 return Err(self.failure(SYNC, &broken));
             }
             self.undurable = false;
+        }
+        Ok(())
+    }
+
+    /// Has the engine give back the room that it does not need.
+    pub(super) fn compact(&mut self) -> Result<()> {
+        self.check(COMPACT)?;
+        self.sync()?;
+        if let Err(error) = self.shared.engine.compact() {
+            let broken = self.break_off(&error);
+            return Err(self.failure(COMPACT, &broken));
         }
         Ok(())
     }

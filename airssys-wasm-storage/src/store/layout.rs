@@ -70,6 +70,46 @@ pub(super) fn range(namespace: u32, range: &KeyRange) -> (Bound<Vec<u8>>, Bound<
     (start, end)
 }
 
+/// What a key of the engine is for.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Kind<'a> {
+    Stamp,
+    /// Of the namespace with this name.
+    Name(&'a [u8]),
+    Usage(u32),
+    Counters,
+    /// Says that the records with this id are of a namespace that was cleared.
+    Retired(u32),
+    Record(u32, &'a [u8]),
+    /// Nothing that this version writes.
+    Other,
+}
+
+/// Tells what `stored` is for.
+pub(super) fn kind(stored: &[u8]) -> Kind<'_> {
+    match stored {
+        STAMP => Kind::Stamp,
+        COUNTERS => Kind::Counters,
+        [SYSTEM, 1, name @ ..] => Kind::Name(name),
+        [SYSTEM, 2, a, b, c, d] => Kind::Usage(u32::from_be_bytes([*a, *b, *c, *d])),
+        [SYSTEM, 4, a, b, c, d] => Kind::Retired(u32::from_be_bytes([*a, *b, *c, *d])),
+        [RECORDS, a, b, c, d, key @ ..] => Kind::Record(u32::from_be_bytes([*a, *b, *c, *d]), key),
+        _ => Kind::Other,
+    }
+}
+
+/// Where the records of other namespaces begin, behind those of the namespace of `stored`; none behind the last one.
+pub(super) fn behind_namespace(stored: &[u8]) -> Option<Vec<u8>> {
+    match stored {
+        [] | [SYSTEM, ..] => Some(vec![RECORDS]),
+        [RECORDS] => Some(prefix(1).to_vec()),
+        [RECORDS, a, b, c, d, ..] => {
+            u32::from_be_bytes([*a, *b, *c, *d]).checked_add(1).map(|next| prefix(next).to_vec())
+        }
+        _ => None,
+    }
+}
+
 fn prefix(namespace: u32) -> [u8; PREFIX] {
     let [a, b, c, d] = namespace.to_be_bytes();
     [RECORDS, a, b, c, d]
@@ -140,6 +180,26 @@ mod tests {
         let (start, end) = range(u32::MAX, &KeyRange::all());
         assert_eq!(start, Bound::Included(vec![1, 255, 255, 255, 255]));
         assert_eq!(end, Bound::Excluded(vec![2]));
+    }
+
+    #[test]
+    fn every_key_is_for_something() {
+        let key = Key::new("k").unwrap();
+        assert_eq!(kind(&record(7, &key)), Kind::Record(7, b"k"));
+        assert_eq!(kind(&usage(7)), Kind::Usage(7));
+        assert_eq!(kind(&name(b"a")), Kind::Name(b"a"));
+        assert_eq!((kind(STAMP), kind(COUNTERS)), (Kind::Stamp, Kind::Counters));
+        for other in [&[][..], &[SYSTEM], &[SYSTEM, 2, 0], &[RECORDS, 0, 0], &[RECORDS + 1]] {
+            assert_eq!(kind(other), Kind::Other, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn behind_a_namespace_is_the_next_one() {
+        let key = Key::new("k").unwrap();
+        assert_eq!(behind_namespace(COUNTERS), Some(vec![RECORDS]));
+        assert_eq!(behind_namespace(&record(255, &key)), Some(prefix(256).to_vec()));
+        assert_eq!(behind_namespace(&record(u32::MAX, &key)), None);
     }
 
     #[test]

@@ -2,19 +2,33 @@
 //!
 //! A name is data, so it never becomes part of a record's key: `a` with `b/c` can not meet `a/b` with `c`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 use std::sync::{PoisonError, RwLock};
 
 use airssys_wasm_core::storage::Namespace;
 
 /// Every name of the store, in memory: a read finds its id without asking the engine.
 #[derive(Debug, Default)]
-pub(super) struct Namespaces(RwLock<HashMap<Namespace, u32>>);
+pub(super) struct Namespaces(RwLock<Names>);
+
+#[derive(Debug, Default)]
+struct Names {
+    ids: HashMap<Namespace, u32>,
+    sorted: BTreeSet<Namespace>,
+}
 
 impl Namespaces {
     /// The id, if anything was ever stored under that name.
     pub(super) fn id(&self, namespace: &Namespace) -> Option<u32> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(namespace).copied()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).ids.get(namespace).copied()
+    }
+
+    /// The first names behind `after`, in bytewise order.
+    pub(super) fn behind(&self, after: Option<&Namespace>, limit: usize) -> Vec<Namespace> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.sorted.range((start, Bound::Unbounded)).take(limit).cloned().collect()
     }
 
     /// Gives names other ids while `apply` makes that so in the engine. Nobody finds an id meanwhile: a reader sees
@@ -29,13 +43,22 @@ impl Namespaces {
     ) -> Result<T, E> {
         let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let applied = apply()?;
-        known.extend(names);
+        known.add(names);
         Ok(applied)
     }
 
     /// Adds names. They are added *before* the records that need them are applied: a reader who sees one change of a
     /// commit must be able to see all of them, those in a new namespace too.
     pub(super) fn add(&self, names: impl IntoIterator<Item = (Namespace, u32)>) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).extend(names);
+        self.0.write().unwrap_or_else(PoisonError::into_inner).add(names);
+    }
+}
+
+impl Names {
+    fn add(&mut self, names: impl IntoIterator<Item = (Namespace, u32)>) {
+        for (name, id) in names {
+            self.sorted.insert(name.clone());
+            self.ids.insert(name, id);
+        }
     }
 }

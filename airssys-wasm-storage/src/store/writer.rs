@@ -37,6 +37,7 @@ pub(super) struct Writer {
 enum Job {
     Commit(Queued),
     Sync(oneshot::Sender<Result<()>>),
+    Compact(oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<Result<()>>),
 }
 
@@ -81,6 +82,13 @@ impl Writer {
     pub(super) async fn sync(&self) -> Option<Result<()>> {
         let (answer, answered) = oneshot::channel();
         self.ask(Job::Sync(answer))?;
+        answered.await.ok()
+    }
+
+    /// None when the thread has ended.
+    pub(super) async fn compact(&self) -> Option<Result<()>> {
+        let (answer, answered) = oneshot::channel();
+        self.ask(Job::Compact(answer))?;
         answered.await.ok()
     }
 
@@ -138,6 +146,11 @@ impl<E: KeyValueEngine> Loop<E> {
                         let synced = self.committer.sync();
                         self.settle();
                         let _ = answer.send(synced);
+                    }
+                    Job::Compact(answer) => {
+                        let compacted = self.committer.compact();
+                        self.settle();
+                        let _ = answer.send(compacted);
                     }
                     Job::Close(answer) => {
                         let closed = self.committer.close();
