@@ -322,11 +322,16 @@ impl Transaction {
 
     fn now(&self) -> Result<State> {
         let state = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = state.clone().ok_or_else(|| WasmError::storage("transaction", StorageFault::Closed))?;
+        let state = state.as_ref().ok_or_else(|| WasmError::storage("transaction", StorageFault::Closed))?;
+        self.check_age(state)?;
+        Ok(state.clone())
+    }
+
+    fn check_age(&self, state: &State) -> Result<()> {
         if state.version > self.moment.version + MOST_COMMITS && !self.is(Wrong::NeverOld) {
             return Err(WasmError::storage("transaction", StorageFault::TransactionTooOld));
         }
-        Ok(state)
+        Ok(())
     }
 
     /// What it sees: its moment, and what it has written.
@@ -387,13 +392,15 @@ impl StorageTransaction for Transaction {
     }
 
     async fn commit(self: Box<Self>, _: Durability) -> Result<CommitOutcome> {
-        let now = self.now()?;
+        let mut store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = store.as_mut().ok_or_else(|| WasmError::storage("commit", StorageFault::Closed))?;
+        self.check_age(now)?;
         let reads_only = self.batch.changes().is_empty() && !self.is(Wrong::ReadersConflict);
         let version = |state: &State, place| state.records.get(place).map(|record| record.version);
-        let key = self.keys.iter().find(|place| version(&now, place) != version(&self.moment, place));
+        let key = self.keys.iter().find(|place| version(now, place) != version(&self.moment, place));
         let range = self.ranges.iter().find(|(space, range)| {
             let all = |state: &State| state.scan(space, range, usize::MAX).records;
-            all(&now) != all(&self.moment) && !self.is(Wrong::Phantoms)
+            all(now) != all(&self.moment) && !self.is(Wrong::Phantoms)
         });
         if (key.is_some() || range.is_some()) && !reads_only && !self.is(Wrong::NoConflicts) {
             let error = WasmError::storage("commit", StorageFault::Conflict);
@@ -402,12 +409,10 @@ impl StorageTransaction for Transaction {
                 None => error,
             });
         }
-        let mut state = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = state.as_mut().ok_or_else(|| WasmError::storage("commit", StorageFault::Closed))?;
         if self.batch.changes().is_empty() {
-            let version = CommitVersion(state.version);
+            let version = CommitVersion(now.version);
             return Ok(CommitOutcome { version, usage: Vec::new(), evicted: Vec::new() });
         }
-        state.commit(&self.batch)
+        now.commit(&self.batch)
     }
 }

@@ -94,6 +94,30 @@ impl Change {
         }
     }
 
+    /// The same change, when the folder `from` has become `to` since.
+    pub(crate) fn after_move(&self, from: &Path, to: &Path) -> Option<Self> {
+        let mut change = self.clone();
+        let paths = match &mut change {
+            Self::Write { .. } | Self::Resize { .. } => return None,
+            Self::Rename { from, to } => vec![from, to],
+            Self::Name { path, .. }
+            | Self::Unlink { path }
+            | Self::MakeFolder { path }
+            | Self::RemoveFolder { path } => vec![path],
+        };
+        let mut any = false;
+        for path in paths {
+            // The name of the folder itself stays where it was: in the folder that holds it.
+            if path != from
+                && let Some(new) = moved(path, from, to)
+            {
+                *path = new;
+                any = true;
+            }
+        }
+        any.then_some(change)
+    }
+
     /// Whether it changes the names in `folder`.
     pub(crate) fn is_in(&self, folder: &Path) -> bool {
         let inside = |path: &Path| path.parent() == Some(folder);
@@ -106,6 +130,12 @@ impl Change {
             | Self::RemoveFolder { path } => inside(path),
         }
     }
+}
+
+/// Where `path` is when `from`, a folder, has become `to`. None: it is elsewhere.
+pub(crate) fn moved(path: &Path, from: &Path, to: &Path) -> Option<PathBuf> {
+    let rest = path.strip_prefix(from).ok()?;
+    Some(if rest.as_os_str().is_empty() { to.to_owned() } else { to.join(rest) })
 }
 
 /// A folder with everything in it.

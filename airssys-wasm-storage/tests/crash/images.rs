@@ -1,9 +1,10 @@
 //! What a disk may hold after the process or the power was cut at one moment of a history.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use crate::history::{Change, Contents, Event, FileId, History, Synced};
+use crate::history::{Change, Contents, Event, FileId, History, Synced, moved};
 use crate::marks::Bounds;
 use crate::stores::Numbers;
 
@@ -69,12 +70,20 @@ impl History {
     /// The changes that a loss of power before `cut` cannot undo.
     fn durable(&self, cut: usize) -> HashSet<usize> {
         let mut durable = HashSet::new();
-        let mut pending: Vec<(usize, &Change)> = Vec::new();
+        let mut pending: Vec<(usize, Cow<'_, Change>)> = Vec::new();
         for (index, event) in self.events[..cut].iter().enumerate() {
             let (what, covers, failed) = match event {
                 Event::Said(_) => continue,
                 Event::Changed(change) => {
-                    pending.push((index, change));
+                    if let Change::Rename { from, to } = change {
+                        // What was changed in a folder is synchronised under the name that the folder has then.
+                        for (_, earlier) in &mut pending {
+                            if let Some(moved) = earlier.after_move(from, to) {
+                                *earlier = Cow::Owned(moved);
+                            }
+                        }
+                    }
+                    pending.push((index, Cow::Borrowed(change)));
                     continue;
                 }
                 Event::Synced { what, covers } => (what, *covers, false),
@@ -146,15 +155,14 @@ impl Disk {
         if let Some(file) = self.names.remove(from) {
             self.names.insert(to.to_owned(), file);
         } else if self.folders.remove(from) {
-            let moved = |path: &Path| path.strip_prefix(from).map(|rest| to.join(rest));
             self.folders = std::mem::take(&mut self.folders)
                 .into_iter()
-                .map(|path| moved(&path).unwrap_or(path))
+                .map(|path| moved(&path, from, to).unwrap_or(path))
                 .chain([to.to_owned()])
                 .collect();
             self.names = std::mem::take(&mut self.names)
                 .into_iter()
-                .map(|(path, file)| (moved(&path).unwrap_or(path), file))
+                .map(|(path, file)| (moved(&path, from, to).unwrap_or(path), file))
                 .collect();
         }
     }

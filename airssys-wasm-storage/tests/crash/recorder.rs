@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use std::{fs, io};
 
 use crate::child::{self, Ended, Kill, Task};
-use crate::history::{Change, Contents, Event, FileId, History, Synced};
+use crate::history::{Change, Contents, Event, FileId, History, Synced, moved};
 use crate::trace::{self, Argument, Call};
 
 /// The calls that change files, say which file is meant, or would blind us.
@@ -465,7 +465,15 @@ impl Recorder {
         if let Some(file) = self.names.remove(&from) {
             self.names.insert(to.clone(), file);
         } else if self.folders.contains(&from) {
-            return Err("it renames a folder".to_owned());
+            let moved = |path: PathBuf| moved(&path, &from, &to).unwrap_or(path);
+            self.folders = std::mem::take(&mut self.folders).into_iter().map(moved).collect();
+            self.names =
+                std::mem::take(&mut self.names).into_iter().map(|(path, file)| (moved(path), file)).collect();
+            for opened in &mut self.opened {
+                if let What::Folder(path) = &mut opened.what {
+                    *path = moved(std::mem::take(path));
+                }
+            }
         }
         self.events.push(Event::Changed(Change::Rename { from, to }));
         Ok(())
