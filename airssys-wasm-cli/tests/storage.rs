@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::path::Path;
+#[cfg(unix)]
+use std::process::Command;
 
 use airssys_wasm::core::storage::{Batch, Durability, Key, Namespace, StorageBackend};
 use airssys_wasm::storage::{RedbOptions, RedbStore};
@@ -265,4 +267,33 @@ fn every_problem_of_a_damaged_store_is_told() {
     }
     assert_eq!(names(&place), ["state.redb"]);
     assert_eq!(fs::read(&store).unwrap(), bytes, "the file was changed");
+}
+
+/// Ctrl-C in the middle leaves neither a store nor a part of one.
+#[cfg(unix)]
+#[test]
+fn an_interrupted_import_leaves_nothing() {
+    let (place, store) = filled();
+    with_store(Path::new(&store), async |store| {
+        let space = Namespace::new("bulk").unwrap();
+        for part in 0..40_u32 {
+            let mut batch = Batch::new();
+            for number in 0..1_000_u32 {
+                batch.put(&space, Key::new((part * 1_000 + number).to_be_bytes()).unwrap(), vec![1; 200]);
+            }
+            store.commit(batch, Durability::Eventual).await.unwrap();
+        }
+    });
+    let (whole, new) = (text(&place.path("whole")), text(&place.path("new.redb")));
+    assert_eq!(storage(&["export", &store, &whole]).code, Some(0));
+    let before = names(&place);
+    let mut child = command::command(&["storage", "import", &whole, &new]).spawn().unwrap();
+    // It has begun to write when there is something that was not there.
+    while names(&place) == before {
+        assert_eq!(child.try_wait().unwrap(), None, "it ended before it was interrupted");
+    }
+    let interrupted = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(interrupted.success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(names(&place), before);
 }

@@ -346,6 +346,7 @@ fn operations_can_be_spawned() {
 #[derive(Clone, Debug, Default)]
 struct Open {
     engine: Arc<MemoryEngine>,
+    /// No scan gets behind a key that starts like this.
     fails_at: Arc<Mutex<Option<Vec<u8>>>>,
 }
 
@@ -396,7 +397,7 @@ impl KeyValueEngine for Open {
         let fails_at = self.fails_at.lock().unwrap().clone();
         let mut failed = false;
         self.engine.scan(start, end, order, |key, value| {
-            failed = fails_at.as_deref() == Some(key);
+            failed = fails_at.as_ref().is_some_and(|prefix| key.starts_with(prefix));
             if failed { ControlFlow::Break(()) } else { visit(key, value) }
         })?;
         if failed { Err(EngineError::new(StorageFault::Damaged, "a bad block")) } else { Ok(()) }
@@ -489,6 +490,13 @@ async fn verification_goes_on_behind_what_the_engine_cannot_read() {
         ]
     );
     assert_eq!(findings(&store).0.records, 7);
+    // Without the books, nothing is said about what they say.
+    *engine.fails_at.lock().unwrap() = Some(vec![0, 2]);
+    assert_eq!(sentences(&store), ["the engine cannot read on: a bad block"]);
+    assert_eq!(findings(&store).0.records, 9);
+    // Nothing can be read at all: that is told once at the start, and once for each namespace.
+    *engine.fails_at.lock().unwrap() = Some(vec![]);
+    assert_eq!(sentences(&store), ["the engine cannot read on: a bad block"; 4]);
 }
 
 /// Whatever bit of whatever the engine holds is flipped: opening refuses, or the verification finds it.

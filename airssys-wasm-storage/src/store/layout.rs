@@ -57,14 +57,14 @@ pub(super) fn range(namespace: u32, range: &KeyRange) -> (Bound<Vec<u8>>, Bound<
     let start = match range.start() {
         Bound::Included(key) => Bound::Included(behind(namespace, key)),
         Bound::Excluded(key) => Bound::Excluded(behind(namespace, key)),
-        Bound::Unbounded => Bound::Included(prefix(namespace).to_vec()),
+        Bound::Unbounded => Bound::Included(records_of(namespace).to_vec()),
     };
     let end = match range.end() {
         Bound::Included(key) => Bound::Included(behind(namespace, key)),
         Bound::Excluded(key) => Bound::Excluded(behind(namespace, key)),
         // The last namespace has no successor; its records end where their tag ends.
         Bound::Unbounded => Bound::Excluded(
-            namespace.checked_add(1).map_or_else(|| vec![RECORDS + 1], |next| prefix(next).to_vec()),
+            namespace.checked_add(1).map_or_else(|| vec![RECORDS + 1], |next| records_of(next).to_vec()),
         ),
     };
     (start, end)
@@ -98,26 +98,25 @@ pub(super) fn kind(stored: &[u8]) -> Kind<'_> {
     }
 }
 
-/// Where the records of other namespaces begin, behind those of the namespace of `stored`; none behind the last one.
-pub(super) fn behind_namespace(stored: &[u8]) -> Option<Vec<u8>> {
+/// The namespace of a key of the engine; 0, which no namespace has, for what comes before all records, and the last one for what comes
+/// behind them.
+pub(super) fn namespace_of(stored: &[u8]) -> u32 {
     match stored {
-        [] | [SYSTEM, ..] => Some(vec![RECORDS]),
-        [RECORDS] => Some(prefix(1).to_vec()),
-        [RECORDS, a, b, c, d, ..] => {
-            u32::from_be_bytes([*a, *b, *c, *d]).checked_add(1).map(|next| prefix(next).to_vec())
-        }
-        _ => None,
+        [RECORDS, a, b, c, d, ..] => u32::from_be_bytes([*a, *b, *c, *d]),
+        [] | [SYSTEM | RECORDS, ..] => 0,
+        _ => u32::MAX,
     }
 }
 
-fn prefix(namespace: u32) -> [u8; PREFIX] {
+/// Where the records of a namespace begin.
+pub(super) fn records_of(namespace: u32) -> [u8; PREFIX] {
     let [a, b, c, d] = namespace.to_be_bytes();
     [RECORDS, a, b, c, d]
 }
 
 fn behind(namespace: u32, key: &[u8]) -> Vec<u8> {
     let mut whole = Vec::with_capacity(PREFIX + key.len());
-    whole.extend(prefix(namespace));
+    whole.extend(records_of(namespace));
     whole.extend(key);
     whole
 }
@@ -195,11 +194,12 @@ mod tests {
     }
 
     #[test]
-    fn behind_a_namespace_is_the_next_one() {
+    fn keys_tell_their_namespace() {
         let key = Key::new("k").unwrap();
-        assert_eq!(behind_namespace(COUNTERS), Some(vec![RECORDS]));
-        assert_eq!(behind_namespace(&record(255, &key)), Some(prefix(256).to_vec()));
-        assert_eq!(behind_namespace(&record(u32::MAX, &key)), None);
+        assert_eq!(namespace_of(&record(255, &key)), 255);
+        assert_eq!(namespace_of(&records_of(u32::MAX)), u32::MAX);
+        assert_eq!((namespace_of(&[]), namespace_of(COUNTERS), namespace_of(&[RECORDS, 9])), (0, 0, 0));
+        assert_eq!(namespace_of(&[RECORDS + 1]), u32::MAX);
     }
 
     #[test]

@@ -47,6 +47,12 @@ impl Namespaces {
         Ok(applied)
     }
 
+    /// The smallest id above `id`.
+    pub(super) fn id_behind(&self, id: u32) -> Option<u32> {
+        let names = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        names.ids.values().filter(|other| **other > id).min().copied()
+    }
+
     /// Adds names. They are added *before* the records that need them are applied: a reader who sees one change of a
     /// commit must be able to see all of them, those in a new namespace too.
     pub(super) fn add(&self, names: impl IntoIterator<Item = (Namespace, u32)>) {
