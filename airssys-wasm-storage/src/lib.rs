@@ -1,4 +1,4 @@
-//! The stores of airssys-wasm: [`MemoryStore`] and, with the feature `redb`, `RedbStore`.
+//! The stores of airssys-wasm: [`MemoryStore`]; with the feature `redb`, `RedbStore`; with the feature `rocksdb`, `RocksDbStore`.
 //!
 //! Everything that a store promises is written once, in [`Store`]: namespaces, versions, preconditions, quotas, checksums,
 //! grouping of concurrent commits. Underneath lies a [`KeyValueEngine`]: sorted bytes to bytes, blocking, one thin module each.
@@ -25,10 +25,14 @@ mod engine;
 mod memory;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 mod store;
 
 pub use engine::{EngineError, KeyValueEngine, Write};
 pub use memory::{MemoryEngine, MemoryStore};
 #[cfg(feature = "redb")]
 pub use redb::{Medium, RedbEngine, RedbOptions, RedbStore};
+#[cfg(feature = "rocksdb")]
+pub use rocksdb::{RocksDbEngine, RocksDbOptions, RocksDbStore};
 pub use store::Store;

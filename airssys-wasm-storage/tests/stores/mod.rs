@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+use std::path::Path;
 use std::sync::Arc;
 
 use airssys_wasm_core::error::{Detail, Result, StorageFault};
@@ -11,43 +12,58 @@ use airssys_wasm_core::storage::{
 use airssys_wasm_storage::MemoryStore;
 #[cfg(feature = "redb")]
 use airssys_wasm_storage::{RedbOptions, RedbStore};
+#[cfg(feature = "rocksdb")]
+use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
+
+#[cfg(unix)]
+pub(crate) mod kill;
+
+/// How a store is opened.
+pub(crate) type Open = fn(&Path) -> Arc<dyn StorageBackend>;
 
 /// A fresh store, and the folder it lives in.
 pub(crate) struct Bench {
     pub(crate) store: Arc<dyn StorageBackend>,
-    #[cfg(feature = "redb")]
-    folder: Option<tempfile::TempDir>,
+    home: Option<(tempfile::TempDir, Open)>,
 }
 
 impl Bench {
     pub(crate) fn memory() -> Self {
-        Self {
-            store: Arc::new(MemoryStore::new()),
-            #[cfg(feature = "redb")]
-            folder: None,
-        }
+        Self { store: Arc::new(MemoryStore::new()), home: None }
     }
 
     #[cfg(feature = "redb")]
     pub(crate) fn redb() -> Self {
+        Self::in_a_folder(|path| Arc::new(open(path)))
+    }
+
+    #[cfg(feature = "rocksdb")]
+    pub(crate) fn rocksdb() -> Self {
+        Self::in_a_folder(|path| Arc::new(open_rocksdb(path)))
+    }
+
+    fn in_a_folder(open: Open) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let store = Arc::new(open(&folder.path().join("store.redb")));
-        Self { store, folder: Some(folder) }
+        Self { store: open(&folder.path().join("store")), home: Some((folder, open)) }
     }
 
     /// Closes and opens again what outlives its store.
     pub(crate) async fn reopen(&mut self) {
-        #[cfg(feature = "redb")]
-        if let Some(folder) = &self.folder {
+        if let Some((folder, open)) = &self.home {
             self.store.close().await.unwrap();
-            self.store = Arc::new(open(&folder.path().join("store.redb")));
+            self.store = open(&folder.path().join("store"));
         }
     }
 }
 
 #[cfg(feature = "redb")]
-pub(crate) fn open(path: &std::path::Path) -> RedbStore {
+pub(crate) fn open(path: &Path) -> RedbStore {
     RedbStore::open(path, RedbOptions::default()).unwrap()
+}
+
+#[cfg(feature = "rocksdb")]
+pub(crate) fn open_rocksdb(path: &Path) -> RocksDbStore {
+    RocksDbStore::open(path, RocksDbOptions::default()).unwrap()
 }
 
 /// Runs a test on every store.
@@ -69,6 +85,12 @@ macro_rules! on_every_store {
             #[tokio::test]
             async fn redb() {
                 check(Bench::redb()).await;
+            }
+
+            #[cfg(feature = "rocksdb")]
+            #[tokio::test]
+            async fn rocksdb() {
+                check(Bench::rocksdb()).await;
             }
         }
     )*};
