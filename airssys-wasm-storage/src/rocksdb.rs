@@ -462,7 +462,9 @@ fn failed(error: RocksError) -> EngineError {
     let fault = match error.kind() {
         ErrorKind::Corruption => StorageFault::Damaged,
         ErrorKind::NotSupported => StorageFault::Format,
-        _ if says(&error, &["No space left", "Disk quota exceeded", "File too large"]) => StorageFault::NoSpace,
+        _ if says(&error, &["No space left", "Disk quota exceeded", "File too large"]) => {
+            StorageFault::NoSpace
+        }
         _ if says(&error, &["lock hold by", "While lock file"]) => StorageFault::Locked,
         _ => StorageFault::Io,
     };

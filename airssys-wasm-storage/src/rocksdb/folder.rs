@@ -35,7 +35,9 @@ impl Folder {
                 if is_empty(path).map_err(failed)? {
                     return Err(format("the folder is empty; a store never is"));
                 }
-                Err(format("a folder of something else: the file `airssys-wasm.lock` of a store is not in it"))
+                Err(format(
+                    "a folder of something else: the file `airssys-wasm.lock` of a store is not in it",
+                ))
             }
             opened => Self::lock(path, opened.map_err(failed)?),
         }
