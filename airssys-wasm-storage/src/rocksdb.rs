@@ -168,6 +168,12 @@ impl RocksDbEngine {
     fn look(folder: Folder, place: String, options: RocksDbOptions) -> Result<Self, EngineError> {
         let settings = Settings::new(options)?;
         let database = settings.read(&folder, DBRecoveryMode::PointInTime).map_err(opening_failed)?;
+        if folder.vouched()?.is_some_and(|vouched| vouched > database.latest_sequence_number()) {
+            return Err(EngineError::new(
+                StorageFault::Damaged,
+                "tables are missing from the list of tables",
+            ));
+        }
         if folder.has_log()? {
             check_log(&settings, &folder, &database)?;
         }
@@ -192,7 +198,8 @@ impl RocksDbEngine {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         drop(std::mem::replace(&mut *state, State::Closed));
         let database = self.settings.write(&self.folder, false).map_err(opening_failed)?;
-        self.durable.store(database.latest_sequence_number(), Ordering::Relaxed);
+        self.folder.vouch(database.latest_sequence_number())?;
+        self.settled(&database);
         *state = State::Open(database);
         Ok(())
     }
@@ -340,7 +347,10 @@ impl KeyValueEngine for RocksDbEngine {
     fn close(&self) -> Result<(), EngineError> {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Closed) {
-            State::Open(database) => database.flush().map_err(failed),
+            State::Open(database) => {
+                database.flush().map_err(failed)?;
+                self.folder.vouch(database.latest_sequence_number())
+            }
             State::Looked(_) | State::Failed(_) | State::Lost(..) | State::Closed => Ok(()),
         }
     }

@@ -24,6 +24,7 @@
 //! | `wasmtime` | yes | the Wasmtime engine |
 //! | `wasmer` | no | the Wasmer engine; with both, Wasmtime is the one that a builder takes when it is given none |
 //! | `redb` | yes | the redb store: one crash-safe file |
+//! | `rocksdb` | no | the RocksDB store, `storage::RocksDbStore`: a folder; compiles C++ |
 
 mod artifact;
 mod broadcast;

@@ -6,21 +6,21 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use airssys_wasm_core::error::StorageFault;
 
 use crate::engine::EngineError;
 
-/// The file that marks a folder as a store and carries its lock. It is empty.
+/// The file that marks a folder as a store and carries its lock. In it: `sequence number u64 | crc32c u32`, big-endian, or nothing.
 const MARK: &str = "airssys-wasm.lock";
 
 /// A folder that nobody else has open as a store: the operating system keeps the lock, and drops it with the process.
 #[derive(Debug)]
 pub(super) struct Folder {
     path: PathBuf,
-    _lock: File,
+    lock: File,
 }
 
 impl Folder {
@@ -68,13 +68,13 @@ impl Folder {
         if path.exists() {
             return Ok(None);
         }
-        folder.clear().map_err(failed)?;
+        folder.clear().and_then(|()| folder.lock.set_len(0)).map_err(failed)?;
         Ok(Some(folder))
     }
 
     fn lock(path: &Path, lock: File) -> Result<Self, EngineError> {
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), lock }),
             Err(TryLockError::WouldBlock) => {
                 Err(EngineError::new(StorageFault::Locked, "the folder is locked by another opener"))
             }
@@ -98,6 +98,29 @@ impl Folder {
         self.clear()?;
         fs::remove_file(self.path.join(MARK))?;
         fs::remove_dir(&self.path)
+    }
+
+    /// Notes, durably, that the database holds everything up to `sequence` in tables. Its list of tables has no other witness: cut
+    /// short, it reads as the list of an earlier day.
+    pub(super) fn vouch(&self, sequence: u64) -> Result<(), EngineError> {
+        let said = sequence.to_be_bytes();
+        let mut note = said.to_vec();
+        note.extend(crc32c::crc32c(&said).to_be_bytes());
+        let mut file = &self.lock;
+        file.seek(SeekFrom::Start(0))
+            .and_then(|_| file.write_all(&note))
+            .and_then(|()| file.sync_data())
+            .map_err(failed)
+    }
+
+    /// What was noted last; none when nothing was, or when the note itself is damaged.
+    pub(super) fn vouched(&self) -> Result<Option<u64>, EngineError> {
+        let mut note = Vec::new();
+        let mut file = &self.lock;
+        file.seek(SeekFrom::Start(0)).and_then(|_| file.read_to_end(&mut note)).map_err(failed)?;
+        let Some((said, sum)) = note.split_first_chunk() else { return Ok(None) };
+        let whole = sum == crc32c::crc32c(said).to_be_bytes();
+        Ok(whole.then(|| u64::from_be_bytes(*said)))
     }
 
     /// Whether the log of the database holds anything: what a crash left, for opening to take over.
