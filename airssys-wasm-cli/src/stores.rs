@@ -24,10 +24,39 @@ pub(crate) struct StoreKind {
 type Open = fn(&Path) -> Result<Box<dyn Maintenance>, WasmError>;
 
 /// Every kind. This is the one list.
-const KINDS: &[StoreKind] = &[StoreKind { name: "redb", open: redb, open_damaged: Some(damaged_redb) }];
+const KINDS: &[StoreKind] = &[
+    StoreKind { name: "redb", open: redb, open_damaged: Some(damaged_redb) },
+    #[cfg(feature = "fjall")]
+    StoreKind { name: "fjall", open: fjall, open_damaged: None },
+    #[cfg(feature = "rocksdb")]
+    StoreKind { name: "rocksdb", open: rocksdb, open_damaged: None },
+    #[cfg(feature = "sled")]
+    StoreKind { name: "sled", open: sled, open_damaged: None },
+];
 
 fn redb(path: &Path) -> Result<Box<dyn Maintenance>, WasmError> {
     Ok(Box::new(RedbStore::open(path, RedbOptions::default())?))
+}
+
+#[cfg(feature = "fjall")]
+fn fjall(path: &Path) -> Result<Box<dyn Maintenance>, WasmError> {
+    use airssys_wasm::storage::{FjallOptions, FjallStore};
+
+    Ok(Box::new(FjallStore::open(path, FjallOptions::default())?))
+}
+
+#[cfg(feature = "rocksdb")]
+fn rocksdb(path: &Path) -> Result<Box<dyn Maintenance>, WasmError> {
+    use airssys_wasm::storage::{RocksDbOptions, RocksDbStore};
+
+    Ok(Box::new(RocksDbStore::open(path, RocksDbOptions::default())?))
+}
+
+#[cfg(feature = "sled")]
+fn sled(path: &Path) -> Result<Box<dyn Maintenance>, WasmError> {
+    use airssys_wasm::storage::{SledOptions, SledStore};
+
+    Ok(Box::new(SledStore::open(path, SledOptions::default())?))
 }
 
 fn damaged_redb(path: &Path) -> Result<Box<dyn Maintenance>, WasmError> {

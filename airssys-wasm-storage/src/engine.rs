@@ -11,7 +11,7 @@ use airssys_wasm_core::storage::{Durability, Order, StorageProfile};
 /// [`StorageBackend`](airssys_wasm_core::storage::StorageBackend), which [`Store`](crate::Store) implements over any engine.)
 ///
 /// # Behavior
-/// - Keys are ordered as unsigned bytes.
+/// - Keys are ordered as unsigned bytes. No key is empty.
 /// - A reader sees the state before or after an [`apply`](Self::apply), nothing between.
 /// - A finished `apply` is seen by every later read, at any durability.
 /// - What a crash leaves is a prefix of the applied groups, and holds each of those applied with

@@ -37,6 +37,8 @@ mod memory;
 mod opening;
 #[cfg(feature = "redb")]
 mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 #[cfg(feature = "sled")]
 mod sled;
 mod store;
@@ -52,6 +54,8 @@ pub use maintenance::Maintenance;
 pub use memory::{MemoryEngine, MemoryStore};
 #[cfg(feature = "redb")]
 pub use redb::{Medium, RedbEngine, RedbOptions, RedbStore};
+#[cfg(feature = "rocksdb")]
+pub use rocksdb::{RocksDbEngine, RocksDbOptions, RocksDbStore};
 #[cfg(feature = "sled")]
 pub use sled::{SledEngine, SledOptions, SledStore};
 pub use store::Store;

@@ -26,6 +26,7 @@
 //! | `redb` | yes | the redb store: one crash-safe file |
 //! | `fjall` | no | [`storage`]`::FjallStore`: a folder of log-structured trees |
 //! | `sled` | no | [`storage`]`::SledStore`: sled 0.34.7 with safeguards, for data that can be rebuilt |
+//! | `rocksdb` | no | the RocksDB store, `storage::RocksDbStore`: a folder; compiles C++ |
 
 mod artifact;
 mod broadcast;

@@ -16,8 +16,16 @@ use airssys_wasm_storage::MemoryStore;
 use airssys_wasm_storage::{FjallOptions, FjallStore};
 #[cfg(feature = "redb")]
 use airssys_wasm_storage::{RedbOptions, RedbStore};
+#[cfg(feature = "rocksdb")]
+use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
 #[cfg(feature = "sled")]
 use airssys_wasm_storage::{SledOptions, SledStore};
+
+#[cfg(unix)]
+pub(crate) mod kill;
+
+/// How a store is opened.
+pub(crate) type Open = fn(&Path) -> Arc<dyn StorageBackend>;
 
 /// A store that outlives its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +36,8 @@ pub(crate) enum Kind {
     Fjall,
     #[cfg(feature = "sled")]
     Sled,
+    #[cfg(feature = "rocksdb")]
+    RocksDb,
 }
 
 impl Kind {
@@ -38,6 +48,8 @@ impl Kind {
         Self::Fjall,
         #[cfg(feature = "sled")]
         Self::Sled,
+        #[cfg(feature = "rocksdb")]
+        Self::RocksDb,
     ];
 
     /// As its profile says it, and the environment of a child process.
@@ -49,6 +61,8 @@ impl Kind {
             Self::Fjall => "fjall",
             #[cfg(feature = "sled")]
             Self::Sled => "sled",
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb => "rocksdb",
         }
     }
 
@@ -65,6 +79,8 @@ impl Kind {
             Self::Fjall => Ok(Arc::new(FjallStore::open(path, FjallOptions::default())?)),
             #[cfg(feature = "sled")]
             Self::Sled => Ok(Arc::new(SledStore::open(path, SledOptions::default())?)),
+            #[cfg(feature = "rocksdb")]
+            Self::RocksDb => Ok(Arc::new(RocksDbStore::open(path, RocksDbOptions::default())?)),
         }
     }
 
@@ -104,6 +120,11 @@ pub(crate) fn open(path: &Path) -> RedbStore {
     RedbStore::open(path, RedbOptions::default()).unwrap()
 }
 
+#[cfg(feature = "rocksdb")]
+pub(crate) fn open_rocksdb(path: &Path) -> RocksDbStore {
+    RocksDbStore::open(path, RocksDbOptions::default()).unwrap()
+}
+
 /// Runs a test on every store.
 #[macro_export]
 macro_rules! on_every_store {
@@ -135,6 +156,12 @@ macro_rules! on_every_store {
             #[tokio::test]
             async fn sled() {
                 check(Bench::of(stores::Kind::Sled)).await;
+            }
+
+            #[cfg(feature = "rocksdb")]
+            #[tokio::test]
+            async fn rocksdb() {
+                check(Bench::of(stores::Kind::RocksDb)).await;
             }
         }
     )*};
