@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::store::format::Found;
 
 mod folder;
+mod records;
 
 const OPEN: &str = "storage open";
 /// The key of the engine's own: up to which sequence number everything was durable when the group that holds it was written.
@@ -173,7 +174,7 @@ impl RocksDbEngine {
     /// Reads the database without changing a file.
     fn look(folder: Folder, place: String, options: RocksDbOptions) -> Result<Self, EngineError> {
         let settings = Settings::new(options)?;
-        let database = settings.read(&folder, DBRecoveryMode::PointInTime).map_err(opening_failed)?;
+        let database = settings.read(&folder, DBRecoveryMode::PointInTime)?;
         if folder.vouched()?.is_some_and(|vouched| vouched > database.latest_sequence_number()) {
             return Err(EngineError::new(
                 StorageFault::Damaged,
@@ -194,7 +195,7 @@ impl RocksDbEngine {
     /// Makes a new, empty database.
     fn create(folder: Arc<Folder>, place: String, options: RocksDbOptions) -> Result<Self, EngineError> {
         let settings = Settings::new(options)?;
-        let database = settings.write(&folder, true).map_err(opening_failed)?;
+        let database = settings.write(&folder, true)?;
         let durable = AtomicU64::new(database.latest_sequence_number());
         let held = Held { database: Database::Open(database), folder };
         Ok(Self { place, settings, durable, held: RwLock::new(Some(held)) })
@@ -205,7 +206,7 @@ impl RocksDbEngine {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         let Some(Held { database, folder }) = held.take() else { return Err(EngineError::closed()) };
         drop(database);
-        let database = self.settings.write(&folder, false).map_err(opening_failed)?;
+        let database = self.settings.write(&folder, false)?;
         folder.vouch(database.latest_sequence_number())?;
         self.settled(&database);
         *held = Some(Held { database: Database::Open(database), folder });
@@ -243,8 +244,7 @@ impl RocksDbEngine {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         let Some(Held { database, folder }) = held.take() else { return };
         drop(database);
-        let read = self.settings.read(&folder, DBRecoveryMode::PointInTime).map_err(opening_failed);
-        let database = match read {
+        let database = match self.settings.read(&folder, DBRecoveryMode::PointInTime) {
             Ok(database) => Database::Failed(database),
             Err(error) => Database::Lost(error.fault, error.cause.to_string()),
         };
@@ -429,19 +429,20 @@ impl Settings {
     }
 
     /// Opens for reading; changes no file.
-    fn read(&self, folder: &Folder, mode: DBRecoveryMode) -> Result<DB, RocksError> {
+    fn read(&self, folder: &Folder, mode: DBRecoveryMode) -> Result<DB, EngineError> {
+        folder.check_logs()?;
         let mut options = self.options.clone();
         options.set_wal_recovery_mode(mode);
-        DB::open_for_read_only(&options, folder.path(), false)
+        DB::open_for_read_only(&options, folder.path(), false).map_err(opening_failed)
     }
 
     /// Opens for writing what is there; `new`: what is not there.
-    fn write(&self, folder: &Folder, new: bool) -> Result<DB, RocksError> {
+    fn write(&self, folder: &Folder, new: bool) -> Result<DB, EngineError> {
         let mut options = self.options.clone();
         options.create_if_missing(new);
         options.set_error_if_exists(new);
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-        DB::open(&options, folder.path())
+        DB::open(&options, folder.path()).map_err(opening_failed)
     }
 }
 
