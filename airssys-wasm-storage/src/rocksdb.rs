@@ -22,6 +22,7 @@ use crate::store::Store;
 use crate::store::format::Found;
 
 mod folder;
+mod records;
 
 const OPEN: &str = "storage open";
 /// The key of the engine's own: up to which sequence number everything was durable when the group that holds it was written.
@@ -144,15 +145,22 @@ impl RocksDbStore {
 #[derive(Debug)]
 pub struct RocksDbEngine {
     place: String,
-    folder: Arc<Folder>,
     settings: Settings,
     /// Up to which sequence number everything is known to be durable.
     durable: AtomicU64,
-    state: RwLock<State>,
+    /// None once it is closed.
+    held: RwLock<Option<Held>>,
+}
+
+/// What closing releases, the lock last.
+#[derive(Debug)]
+struct Held {
+    database: Database,
+    folder: Arc<Folder>,
 }
 
 #[derive(Debug)]
-enum State {
+enum Database {
     /// Read, and nothing is written yet.
     Looked(DB),
     Open(DB),
@@ -160,14 +168,13 @@ enum State {
     Failed(DB),
     /// After a failed write, when not even that can be read.
     Lost(StorageFault, String),
-    Closed,
 }
 
 impl RocksDbEngine {
     /// Reads the database without changing a file.
     fn look(folder: Folder, place: String, options: RocksDbOptions) -> Result<Self, EngineError> {
         let settings = Settings::new(options)?;
-        let database = settings.read(&folder, DBRecoveryMode::PointInTime).map_err(opening_failed)?;
+        let database = settings.read(&folder, DBRecoveryMode::PointInTime)?;
         if folder.vouched()?.is_some_and(|vouched| vouched > database.latest_sequence_number()) {
             return Err(EngineError::new(
                 StorageFault::Damaged,
@@ -181,47 +188,52 @@ impl RocksDbEngine {
             read_all(&database)?;
         }
         let durable = AtomicU64::new(database.latest_sequence_number());
-        let state = RwLock::new(State::Looked(database));
-        Ok(Self { place, folder: Arc::new(folder), settings, durable, state })
+        let held = Held { database: Database::Looked(database), folder: Arc::new(folder) };
+        Ok(Self { place, settings, durable, held: RwLock::new(Some(held)) })
     }
 
     /// Makes a new, empty database.
     fn create(folder: Arc<Folder>, place: String, options: RocksDbOptions) -> Result<Self, EngineError> {
         let settings = Settings::new(options)?;
-        let database = settings.write(&folder, true).map_err(opening_failed)?;
+        let database = settings.write(&folder, true)?;
         let durable = AtomicU64::new(database.latest_sequence_number());
-        Ok(Self { place, folder, settings, durable, state: RwLock::new(State::Open(database)) })
+        let held = Held { database: Database::Open(database), folder };
+        Ok(Self { place, settings, durable, held: RwLock::new(Some(held)) })
     }
 
     /// Opens for writing what was looked at. What was in the log becomes a durable table.
     fn make(&self) -> Result<(), EngineError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        drop(std::mem::replace(&mut *state, State::Closed));
-        let database = self.settings.write(&self.folder, false).map_err(opening_failed)?;
-        self.folder.vouch(database.latest_sequence_number())?;
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Held { database, folder }) = held.take() else { return Err(EngineError::closed()) };
+        drop(database);
+        let database = self.settings.write(&folder, false)?;
+        folder.vouch(database.latest_sequence_number())?;
         self.settled(&database);
-        *state = State::Open(database);
+        *held = Some(Held { database: Database::Open(database), folder });
         Ok(())
     }
 
     fn reading<T>(&self, act: impl FnOnce(&DB) -> Result<T, EngineError>) -> Result<T, EngineError> {
-        match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Looked(database) | State::Open(database) | State::Failed(database) => act(database),
-            State::Lost(fault, cause) => Err(EngineError::new(*fault, cause.clone())),
-            State::Closed => Err(EngineError::closed()),
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        match &held.as_ref().ok_or_else(EngineError::closed)?.database {
+            Database::Looked(database) | Database::Open(database) | Database::Failed(database) => {
+                act(database)
+            }
+            Database::Lost(fault, cause) => Err(EngineError::new(*fault, cause.clone())),
         }
     }
 
-    /// Acts on the open database. RocksDB keeps in memory what it could not write, and may try again by itself; so after an error we
-    /// close it and put what can still be read in its place.
+    /// Acts on the open database. RocksDB keeps in memory what it could not write, and may try again by itself; so after an
+    /// error we close it and put what can still be read in its place.
     fn writing(&self, act: impl FnOnce(&DB) -> Result<(), RocksError>) -> Result<(), EngineError> {
-        let outcome = match &*self.state.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Open(database) => act(database),
-            State::Looked(_) | State::Failed(_) | State::Lost(..) => {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let outcome = match &held.as_ref().ok_or_else(EngineError::closed)?.database {
+            Database::Open(database) => act(database),
+            Database::Looked(_) | Database::Failed(_) | Database::Lost(..) => {
                 return Err(EngineError::new(StorageFault::ReadOnly, "an earlier write failed"));
             }
-            State::Closed => return Err(EngineError::closed()),
         };
+        drop(held);
         outcome.map_err(|error| {
             self.read_on();
             failed(error)
@@ -229,12 +241,14 @@ impl RocksDbEngine {
     }
 
     fn read_on(&self) {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        drop(std::mem::replace(&mut *state, State::Closed));
-        *state = match self.settings.read(&self.folder, DBRecoveryMode::PointInTime).map_err(opening_failed) {
-            Ok(database) => State::Failed(database),
-            Err(error) => State::Lost(error.fault, error.cause.to_string()),
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        let Some(Held { database, folder }) = held.take() else { return };
+        drop(database);
+        let database = match self.settings.read(&folder, DBRecoveryMode::PointInTime) {
+            Ok(database) => Database::Failed(database),
+            Err(error) => Database::Lost(error.fault, error.cause.to_string()),
         };
+        *held = Some(Held { database, folder });
     }
 
     /// Everything that was written so far is durable.
@@ -345,13 +359,16 @@ impl KeyValueEngine for RocksDbEngine {
 
     /// Writes what is in the log into a table, so that nothing rests on the log while the store is closed.
     fn close(&self) -> Result<(), EngineError> {
-        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Closed) {
-            State::Open(database) => {
-                database.flush().map_err(failed)?;
-                self.folder.vouch(database.latest_sequence_number())
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        match held.take() {
+            Some(Held { database: Database::Open(database), folder }) => {
+                let flushed = database.flush().map_err(failed);
+                let sequence = database.latest_sequence_number();
+                // Before the lock goes.
+                drop(database);
+                flushed.and_then(|()| folder.vouch(sequence))
             }
-            State::Looked(_) | State::Failed(_) | State::Lost(..) | State::Closed => Ok(()),
+            _ => Ok(()),
         }
     }
 }
@@ -412,19 +429,20 @@ impl Settings {
     }
 
     /// Opens for reading; changes no file.
-    fn read(&self, folder: &Folder, mode: DBRecoveryMode) -> Result<DB, RocksError> {
+    fn read(&self, folder: &Folder, mode: DBRecoveryMode) -> Result<DB, EngineError> {
+        folder.check_logs()?;
         let mut options = self.options.clone();
         options.set_wal_recovery_mode(mode);
-        DB::open_for_read_only(&options, folder.path(), false)
+        DB::open_for_read_only(&options, folder.path(), false).map_err(opening_failed)
     }
 
     /// Opens for writing what is there; `new`: what is not there.
-    fn write(&self, folder: &Folder, new: bool) -> Result<DB, RocksError> {
+    fn write(&self, folder: &Folder, new: bool) -> Result<DB, EngineError> {
         let mut options = self.options.clone();
         options.create_if_missing(new);
         options.set_error_if_exists(new);
         options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-        DB::open(&options, folder.path())
+        DB::open(&options, folder.path()).map_err(opening_failed)
     }
 }
 

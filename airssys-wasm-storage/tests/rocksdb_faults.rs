@@ -115,8 +115,15 @@ async fn a_torn_end_of_the_log_is_cut_off_and_damage_before_it_is_an_error() {
         }
     }
 
-    // A record that was durable, before others that say so.
-    for spoiled in (50..whole.len() / 2).step_by(whole.len() / 29) {
+    // A record that was durable, before others that say so: its bytes, or its type, with which RocksDB alone would never come to
+    // an end.
+    let mut kinds = Vec::new();
+    let mut at = 0;
+    for _ in 0..8 {
+        kinds.push(at + 6);
+        at += 7 + usize::from(u16::from_le_bytes([whole[at + 4], whole[at + 5]]));
+    }
+    for spoiled in (50..whole.len() / 2).step_by(whole.len() / 29).chain(kinds) {
         copy(&path, &image);
         let mut damaged = whole.clone();
         damaged[spoiled] ^= 4;
@@ -190,6 +197,45 @@ async fn a_flipped_bit_is_an_error_or_harmless() {
         }
     }
     assert!(noticed > 20, "{noticed}");
+}
+
+/// The list of tables is a log, too; RocksDB takes its end for torn wherever it is cut.
+#[tokio::test]
+async fn a_list_of_tables_that_was_cut_or_damaged_is_an_error_or_harmless() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = RocksDbStore::open(&path, options()).unwrap();
+    for number in 1..=3 {
+        write(&store, number, Durability::Immediate).await.unwrap();
+    }
+    store.close().await.unwrap();
+    let store = RocksDbStore::open(&path, options()).unwrap();
+    write(&store, 4, Durability::Immediate).await.unwrap();
+    store.close().await.unwrap();
+    let current = fs::read_to_string(path.join("CURRENT")).unwrap();
+    let list = path.join(current.trim());
+    let whole = fs::read(&list).unwrap();
+    let mut spoiled = Vec::new();
+    for at in 0..whole.len() {
+        let mut damaged = whole.clone();
+        damaged[at] ^= 4;
+        spoiled.extend([whole[..at].to_vec(), damaged]);
+    }
+    let image = folder.path().join("image");
+    let mut noticed = 0;
+    for bytes in &spoiled {
+        copy(&path, &image);
+        fs::write(image.join(current.trim()), bytes).unwrap();
+        match RocksDbStore::open(&image, options()) {
+            Ok(store) => assert_eq!(shown(&store).await.unwrap(), 4, "{} bytes", bytes.len()),
+            Err(error) => {
+                let found = fault::<()>(Err(error));
+                assert!(matches!(found, StorageFault::Damaged | StorageFault::Format), "{found}");
+                noticed += 1;
+            }
+        }
+    }
+    assert!(noticed > spoiled.len() / 2, "{noticed} of {}", spoiled.len());
 }
 
 #[cfg(unix)]

@@ -4,13 +4,13 @@
 //! for us: what is not a store stays as it was, and after a failed write we read on from a database opened anew while nobody else may
 //! write. So the folder holds a file of ours. It marks the folder as a store, and carries the lock of whoever has it open.
 
-use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use airssys_wasm_core::error::StorageFault;
 
+use super::records;
 use crate::engine::EngineError;
 
 /// The file that marks a folder as a store and carries its lock. In it: `sequence number u64 | crc32c u32`, big-endian, or nothing.
@@ -125,15 +125,30 @@ impl Folder {
 
     /// Whether the log of the database holds anything: what a crash left, for opening to take over.
     pub(super) fn has_log(&self) -> Result<bool, EngineError> {
-        for entry in fs::read_dir(&self.path).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if Path::new(&entry.file_name()).extension() == Some(OsStr::new("log"))
-                && entry.metadata().map_err(failed)?.len() > 0
-            {
-                return Ok(true);
+        let mut logs = self.files(|name| name.ends_with(".log"))?.into_iter();
+        logs.try_fold(false, |any, log| Ok(any || fs::metadata(log)?.len() > 0)).map_err(failed)
+    }
+
+    /// Refuses logs, and lists of tables, with which RocksDB would never come to an end.
+    pub(super) fn check_logs(&self) -> Result<(), EngineError> {
+        for log in self.files(|name| name.ends_with(".log") || name.starts_with("MANIFEST-"))? {
+            if !File::open(&log).and_then(records::can_be_read).map_err(failed)? {
+                let said = format!("a record of {} is damaged", log.display());
+                return Err(EngineError::new(StorageFault::Damaged, said));
             }
         }
-        Ok(false)
+        Ok(())
+    }
+
+    fn files(&self, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>, EngineError> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            if entry.file_name().to_str().is_some_and(&wanted) {
+                files.push(entry.path());
+            }
+        }
+        Ok(files)
     }
 
     /// Removes everything but the mark.
