@@ -127,6 +127,7 @@ fn take<E: InFolder>(folder: Folder, options: E::Options, flush_interval: Durati
         false => return Err(damaged("the folder of the engine is missing")),
     }
     let engine = E::start(folder, options).map_err(refused)?;
+    sync_tree(&data).map_err(|error| refused(io_failed(error)))?;
     Store::over_when(engine, flush_interval, |_, found| match found {
         Found::Store => Ok(()),
         // It had its stamp before it got its name.
@@ -180,6 +181,7 @@ fn make<E: InFolder>(folder: &Folder, options: E::Options) -> Result<(), EngineE
     }
     fs::create_dir(&data).map_err(io_failed)?;
     let engine = E::start(folder.clone(), options)?;
+    sync_tree(&data).map_err(io_failed)?;
     let stamp = format::stamp(&engine);
     let mark = stamp.value.clone().unwrap_or_default();
     let stamped = engine.apply(vec![stamp], Durability::Immediate);
@@ -190,6 +192,18 @@ fn make<E: InFolder>(folder: &Folder, options: E::Options) -> Result<(), EngineE
         .and_then(|()| file.sync_all())
         .and_then(|()| sync_names(folder.path()))
         .map_err(io_failed)
+}
+
+/// Makes every name below `folder` durable. Engines make folders when they open and do not synchronise what holds them: after a
+/// loss of power fjall has its journal, and not the folder of the keyspace that the journal is about.
+fn sync_tree(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            sync_tree(&entry.path())?;
+        }
+    }
+    sync_names(folder)
 }
 
 fn holds_nothing(folder: &Path) -> io::Result<bool> {

@@ -237,7 +237,7 @@ mod tests {
     const PAGE: usize = 64 << 10;
 
     #[expect(unsafe_code, reason = "reads and writes reserved memory")]
-    fn byte(reservation: &Reservation, at: usize) -> &mut u8 {
+    fn byte(reservation: &mut Reservation, at: usize) -> &mut u8 {
         assert!(at < reservation.accessible);
         // SAFETY: it lies within what is accessible, and the tests hold one reference at a time.
         let place = unsafe { reservation.start.add(at) };
@@ -248,17 +248,17 @@ mod tests {
     #[test]
     fn what_one_wrote_the_next_does_not_see() {
         let kept = Reservations::default();
-        let first = kept.take(64 * PAGE, 4 * PAGE).expect("there is memory");
+        let mut first = kept.take(64 * PAGE, 4 * PAGE).expect("there is memory");
         let start = first.start;
         for at in [0, PAGE, 4 * PAGE - 1] {
-            *byte(&first, at) = 7;
+            *byte(&mut first, at) = 7;
         }
         kept.give_back(first);
         for size in [2, 8, 4] {
-            let next = kept.take(64 * PAGE, size * PAGE).expect("there is memory");
+            let mut next = kept.take(64 * PAGE, size * PAGE).expect("there is memory");
             assert_eq!((next.start, next.accessible), (start, size * PAGE));
             for at in [0, PAGE, size * PAGE - 1] {
-                assert_eq!(std::mem::replace(byte(&next, at), 9), 0);
+                assert_eq!(std::mem::replace(byte(&mut next, at), 9), 0);
             }
             kept.give_back(next);
         }

@@ -63,11 +63,17 @@ pub(super) struct Ticket {
     started: Instant,
 }
 
+/// The bounds of a range of the engine's keys.
+pub(super) type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
+
+/// What a key of the engine held.
+type Held = Option<Vec<u8>>;
+
 /// Keys and ranges of the engine that a transaction has read.
 #[derive(Debug, Default)]
 pub(super) struct Reads {
     pub(super) keys: BTreeSet<Vec<u8>>,
-    pub(super) ranges: Vec<(Bound<Vec<u8>>, Bound<Vec<u8>>)>,
+    pub(super) ranges: Vec<Range>,
     bytes: usize,
 }
 
@@ -228,13 +234,12 @@ impl History {
     ///
     /// # Errors
     /// The transaction is too old.
-    #[expect(clippy::type_complexity, reason = "keys and what they held")]
     pub(super) fn changed(
         &self,
         ticket: Ticket,
         start: Bound<&[u8]>,
         end: Bound<&[u8]>,
-    ) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, StorageFault> {
+    ) -> Result<Vec<(Vec<u8>, Held)>, StorageFault> {
         let state = self.lock();
         self.check(&state, ticket)?;
         let mut changed: Vec<(Vec<u8>, Option<Vec<u8>>)> = Vec::new();

@@ -218,7 +218,7 @@ impl<'a> Audit<'a> {
     /// Compares what was counted with the books.
     fn compare(&mut self) {
         let ids: BTreeSet<u32> = self.recorded.keys().chain(self.counted.keys()).copied().collect();
-        for id in ids.difference(&self.retired.clone()).copied() {
+        for id in ids.difference(&self.retired).copied().collect::<Vec<_>>() {
             let counted = self.counted.get(&id).copied().unwrap_or_default();
             let name = self.names.get(&id).cloned();
             if name.is_none() && counted.keys > 0 {

@@ -35,7 +35,7 @@ pub(super) struct Writer {
 
 #[derive(Debug)]
 enum Job {
-    Commit(Queued),
+    Commit(Box<Queued>),
     Sync(oneshot::Sender<Result<()>>),
     Compact(oneshot::Sender<Result<()>>),
     Close(oneshot::Sender<Result<()>>),
@@ -74,7 +74,7 @@ impl Writer {
         let room =
             Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok()?;
         let (answer, answered) = oneshot::channel();
-        self.ask(Job::Commit(Queued { proposal, answer, _room: room }))?;
+        self.ask(Job::Commit(Box::new(Queued { proposal, answer, _room: room })))?;
         answered.await.ok()
     }
 
@@ -204,7 +204,7 @@ impl<E: KeyValueEngine> Loop<E> {
     }
 
     /// Applies `first` and what has gathered behind it. Returns the job that ended the group, if one did.
-    fn commit(&mut self, first: Queued) -> Option<Job> {
+    fn commit(&mut self, first: Box<Queued>) -> Option<Job> {
         let mut bytes = first.proposal.batch.bytes();
         let mut group = vec![first];
         let mut behind = None;

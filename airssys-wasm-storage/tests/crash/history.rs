@@ -150,6 +150,7 @@ impl Contents {
     pub(crate) fn read(folder: &Path) -> io::Result<Self> {
         let mut contents = Self::default();
         contents.add(folder, Path::new(""))?;
+        contents.folders.sort();
         Ok(contents)
     }
 

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 
 use crate::marks::{Mark, Violation, say};
 use crate::stores::{Numbers, key, space};
-use crate::subjects::FLUSH_INTERVAL;
+use crate::subjects::{self, FLUSH_INTERVAL};
 
 /// The keys that every generation overwrites, half of them in each of two namespaces.
 pub(crate) const KEYS: u64 = 8;
@@ -161,14 +161,15 @@ pub(crate) async fn work(
     Ok(ControlFlow::Continue(()))
 }
 
-/// After a failure: the store takes nothing any more, and can be read.
+/// After a failure: the store takes nothing any more, and can be read, or says that it cannot.
 async fn refused(store: &dyn StorageBackend, generation: u64) -> Result<ControlFlow<()>, Violation> {
     let broken = |seen: String| Err(Violation::new("storage.fsync.failure_poisons", seen));
     let again = store.commit(batch(generation + 100), Durability::Immediate).await;
     if again.is_ok() {
         return broken("a commit after a failed one was taken".to_owned());
     }
-    if let Err(error) = store.get(&space(home(0)), &key(0_u64.to_be_bytes())).await {
+    let read = store.get(&space(home(0)), &key(0_u64.to_be_bytes())).await;
+    if let Err(error) = read.map(drop).or_else(|error| subjects::cannot_be_read(store, error)) {
         return broken(format!("after a failed commit nothing can be read: {error}"));
     }
     say(&Mark::Refused);

@@ -87,7 +87,6 @@ impl Case {
         let options = LoadOptions {
             metering: if self.fuel.is_some() { Metering::Fuel } else { Metering::Off },
             extensions: self.function.iter().cloned().collect(),
-            ..LoadOptions::default()
         };
         let component = engine.load(&self.wasm, options).await?;
         trace.steps.push(format!("{:?}", component.interface()));

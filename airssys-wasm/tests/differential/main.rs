@@ -75,6 +75,10 @@ fn seeds_that_differed_once_are_the_same() {
     }
 }
 
+fn rotate<T>(list: &mut [T]) {
+    list.rotate_left(list.len().min(1));
+}
+
 /// The same component is told other things the second time: what it is asked, answers and uses is compared, and not only that it runs.
 #[test]
 fn another_answer_of_the_host_is_a_difference() {
@@ -88,9 +92,9 @@ fn another_answer_of_the_host_is_a_difference() {
     };
     let seeds = || 0..60;
     assert!(!seeds().any(|seed| differs(seed, &|_| {})), "one engine differs from itself");
-    let answers = seeds().filter(|seed| differs(*seed, &|case| case.answers.rotate_left(1))).count();
+    let answers = seeds().filter(|seed| differs(*seed, &|case| rotate(&mut case.answers))).count();
     assert!(answers >= 5, "only {answers} components show what the host answers");
-    let arguments = seeds().filter(|seed| differs(*seed, &|case| case.calls.rotate_left(1))).count();
+    let arguments = seeds().filter(|seed| differs(*seed, &|case| rotate(&mut case.calls))).count();
     assert!(arguments >= 5, "only {arguments} components show what they are called with");
     let fuel = |case: &mut Case| case.fuel = case.fuel.and(std::num::NonZeroU64::new(1));
     assert!(seeds().filter(|seed| differs(*seed, &fuel)).count() >= 5, "hardly any component uses fuel");

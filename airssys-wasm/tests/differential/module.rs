@@ -59,7 +59,7 @@ pub(crate) fn generate(entropy: &mut Unstructured<'_>) -> Result<Case> {
         kind.params(names.iter().map(String::as_str).zip(parameters.iter().copied()));
         kind.result(signature.results().first().map(|kind| ComponentValType::Primitive(primitive(*kind))));
         let lifted = component.lift_func(None, function, index, [] as [CanonicalOption; 0]);
-        component.export(&format!("f{number}"), ComponentExportKind::Func, lifted, None);
+        component.export(format!("f{number}"), ComponentExportKind::Func, lifted, None);
         for _ in 0..entropy.int_in_range(1..=3)? {
             let arguments =
                 signature.params().iter().map(|kind| argument(entropy, *kind)).collect::<Result<_>>()?;
@@ -75,7 +75,7 @@ pub(crate) fn generate(entropy: &mut Unstructured<'_>) -> Result<Case> {
         kind.params([] as [(&str, ComponentValType); 0]);
         kind.result(Some(ComponentValType::Primitive(PrimitiveValType::U64)));
         let lifted = component.lift_func(None, function, index, [] as [CanonicalOption; 0]);
-        component.export(&format!("digest{number}"), ComponentExportKind::Func, lifted, None);
+        component.export(format!("digest{number}"), ComponentExportKind::Func, lifted, None);
         calls.insert(calls.len() / 2, (format!("digest{number}"), Vec::new()));
         calls.push((format!("digest{number}"), Vec::new()));
     }
@@ -113,7 +113,7 @@ impl Shape {
                     }
                 }
                 Payload::FunctionSection(section) => {
-                    functions.extend(section.into_iter().map(|kind| kind.expect("it is valid")))
+                    functions.extend(section.into_iter().map(|kind| kind.expect("it is valid")));
                 }
                 Payload::ExportSection(section) => {
                     for export in section {
