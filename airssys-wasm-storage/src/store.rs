@@ -296,9 +296,7 @@ impl<E: KeyValueEngine> Shared<E> {
             .saying("an earlier write failed, and what the medium holds since then is not known")
             .with("failure", broken.fault)
             .because(broken.cause.to_string())
-            .advising(
-                "Set right what the failure names, then open the store again; until then it can be read.",
-            ))
+            .advising("Set right what the failure names, then open the store again."))
     }
 
     fn failed(&self, operation: &'static str, fault: StorageFault) -> WasmError {

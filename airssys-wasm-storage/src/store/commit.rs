@@ -254,10 +254,8 @@ impl<E: KeyValueEngine> Committer<E> {
 
     fn failure(&self, operation: &'static str, broken: &Broken) -> WasmError {
         let advice = match broken.fault {
-            StorageFault::NoSpace => {
-                "Free space on the device, then open the store again; until then it can be read."
-            }
-            _ => "Look after the device, then open the store again; until then it can be read.",
+            StorageFault::NoSpace => "Free space on the device, then open the store again.",
+            _ => "Look after the device, then open the store again.",
         };
         self.shared.failed(operation, broken.fault).because(broken.cause.to_string()).advising(advice)
     }

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use airssys_wasm_core::error::{Result, WasmError};
-use airssys_wasm_core::storage::StorageBackend;
+use airssys_wasm_core::storage::{StorageBackend, Survives};
 use airssys_wasm_storage::Store;
 #[cfg(feature = "fjall")]
 use airssys_wasm_storage::{FjallOptions, FjallStore};
 #[cfg(feature = "redb")]
 use airssys_wasm_storage::{RedbOptions, RedbStore};
+#[cfg(feature = "rocksdb")]
+use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
 #[cfg(feature = "sled")]
 use airssys_wasm_storage::{SledOptions, SledStore};
 
@@ -27,13 +29,17 @@ pub(crate) const STORES: &[&str] = &[
     "fjall",
     #[cfg(feature = "sled")]
     "sled",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb",
     "log",
 ];
 
-/// Whether the profile of a store says that what is durable survives the loss of power. fjall's does not: these tests have found it
-/// unable to open after torn writes. A test that the profile lets out is listed as ignored, by name.
+/// Whether the profile of a store says that what is durable survives the loss of power. A test that the profile lets out is listed
+/// as ignored, by name.
 pub(crate) fn promises_power_loss(store: &str) -> bool {
-    store != "fjall"
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let store = open(store, folder.path()).expect("an empty store can be made");
+    store.profile().immediate >= Survives::PowerLoss
 }
 
 /// Whether a store may refuse to be read after a failed write. sled does: it does not know what it holds then.
@@ -62,6 +68,11 @@ pub(crate) fn open(store: &str, folder: &Path) -> Result<Arc<dyn StorageBackend>
         "sled" => {
             let options = SledOptions { flush_interval: FLUSH_INTERVAL, ..SledOptions::default() };
             Ok(Arc::new(SledStore::open(folder.join("store.sled"), options)?))
+        }
+        #[cfg(feature = "rocksdb")]
+        "rocksdb" => {
+            let options = RocksDbOptions { flush_interval: FLUSH_INTERVAL, ..RocksDbOptions::default() };
+            Ok(Arc::new(RocksDbStore::open(folder.join("store.rocksdb"), options)?))
         }
         name => {
             assert!(name == "log" || Flaw::named(name).is_some(), "no store is called {name}");

@@ -21,12 +21,6 @@ use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
 #[cfg(feature = "sled")]
 use airssys_wasm_storage::{SledOptions, SledStore};
 
-#[cfg(unix)]
-pub(crate) mod kill;
-
-/// How a store is opened.
-pub(crate) type Open = fn(&Path) -> Arc<dyn StorageBackend>;
-
 /// A store that outlives its process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {

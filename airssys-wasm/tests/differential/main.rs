@@ -29,8 +29,9 @@ use case::{Case, Verdict};
 /// How many calls are compared when nobody says.
 const CASES: u64 = 2_000;
 
-/// Seeds that once showed a difference.
-const SEEDS: &[u64] = &[];
+/// Seeds that once showed a difference, as long as the generators make the same of them: modules with an `externref`, which one engine
+/// took and the other refused.
+const SEEDS: &[u64] = &[7, 30, 93];
 
 struct Engines {
     wasmtime: Arc<dyn RuntimeEngine>,

@@ -4,12 +4,12 @@
 //! calls the one from the other, or returns what it likes; and its allocator may lie. One or two stages, each with its own
 //! string encoding, stand between the caller and the function of the embedder.
 
-use airssys_wasm::core::interface::WitFunction;
+use airssys_wasm::core::interface::{WitFunction, WitType};
 use airssys_wasm::core::runtime::HostFunctionDefinition;
 use arbitrary::{Result, Unstructured};
 
 use crate::case::Case;
-use crate::kind::{Core, Kind, Names};
+use crate::kind::{self, Core, Names};
 use crate::value;
 
 const INTERFACE: &str = "acme:swap/swap@1.0.0";
@@ -22,8 +22,8 @@ const HEAP: i32 = 64 << 10;
 
 /// A function's type, in every form that is needed.
 struct Signature {
-    parameters: Vec<Kind>,
-    result: Option<Kind>,
+    parameters: Vec<WitType>,
+    result: Option<WitType>,
     names: Names,
     /// As it is written inside `(func ...)`.
     text: String,
@@ -32,8 +32,8 @@ struct Signature {
 impl Signature {
     fn generate(entropy: &mut Unstructured<'_>) -> Result<Self> {
         let count = entropy.int_in_range(0..=4)?;
-        let parameters = (0..count).map(|_| Kind::generate(entropy, 3)).collect::<Result<Vec<_>>>()?;
-        let result = entropy.ratio(9, 10)?.then(|| Kind::generate(entropy, 3)).transpose()?;
+        let parameters = (0..count).map(|_| kind::generate(entropy, 3)).collect::<Result<Vec<_>>>()?;
+        let result = entropy.ratio(9, 10)?.then(|| kind::generate(entropy, 3)).transpose()?;
         let mut names = Names::default();
         let mut text = String::new();
         for (at, kind) in parameters.iter().enumerate() {
@@ -47,25 +47,22 @@ impl Signature {
 
     fn define(&self) -> HostFunctionDefinition {
         let parameters = self.parameters.iter().enumerate();
-        let parameters = parameters.map(|(at, kind)| (format!("p{at}"), kind.wit())).collect();
+        let parameters = parameters.map(|(at, kind)| (format!("p{at}"), kind.clone())).collect();
         HostFunctionDefinition {
             interface: INTERFACE.into(),
-            function: WitFunction {
-                parameters,
-                ..WitFunction::new("swap", [], self.result.as_ref().map(Kind::wit))
-            },
+            function: WitFunction { parameters, ..WitFunction::new("swap", [], self.result.clone()) },
             capability: None,
         }
     }
 
     /// The core parameters of both sides, up to a pointer for results.
     fn flat_parameters(&self) -> Vec<Core> {
-        let flat: Vec<_> = self.parameters.iter().flat_map(Kind::flat).collect();
+        let flat: Vec<_> = self.parameters.iter().flat_map(kind::flat).collect();
         if flat.len() > 16 { vec![Core::I32] } else { flat }
     }
 
     fn flat_result(&self) -> Vec<Core> {
-        self.result.as_ref().map(Kind::flat).unwrap_or_default()
+        self.result.as_ref().map(kind::flat).unwrap_or_default()
     }
 
     /// An import of the function, under the name `$host`, and aliases of its types.
@@ -113,7 +110,7 @@ pub(crate) fn generate(entropy: &mut Unstructured<'_>) -> Result<Case> {
     }
     text.push_str(&format!("(export \"swap\" (func {below} \"swap\"))\n)"));
     let wasm = wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"));
-    let several = |entropy: &mut Unstructured<'_>, kinds: &[Kind]| {
+    let several = |entropy: &mut Unstructured<'_>, kinds: &[WitType]| {
         kinds.iter().map(|kind| value::generate(entropy, kind)).collect::<Result<Vec<_>>>()
     };
     let calls = entropy.int_in_range(1..=8)?;

@@ -1,68 +1,65 @@
 //! Values of generated types.
 
+use airssys_wasm::core::interface::WitType;
 use airssys_wasm::core::runtime::Value;
 use arbitrary::{Result, Unstructured};
 
-use crate::kind::{Kind, Simple, label};
-
-pub(crate) fn generate(entropy: &mut Unstructured<'_>, kind: &Kind) -> Result<Value> {
-    let all = |entropy: &mut Unstructured<'_>, kinds: &[Kind]| {
-        kinds.iter().map(|kind| generate(entropy, kind)).collect::<Result<Vec<_>>>()
-    };
-    let payload = |entropy: &mut Unstructured<'_>, kind: Option<&Kind>| {
+/// A value of one of the types that [`kind`](crate::kind) makes.
+pub(crate) fn generate(entropy: &mut Unstructured<'_>, kind: &WitType) -> Result<Value> {
+    let payload = |entropy: &mut Unstructured<'_>, kind: Option<&WitType>| {
         kind.map(|kind| generate(entropy, kind).map(Box::new)).transpose()
     };
     Ok(match kind {
-        Kind::Simple(simple) => simple_value(entropy, *simple)?,
-        Kind::List(element) if matches!(**element, Kind::Simple(Simple::U8)) => {
+        WitType::Bool => Value::Bool(entropy.arbitrary()?),
+        WitType::S8 => Value::S8(entropy.arbitrary()?),
+        WitType::U8 => Value::U8(entropy.arbitrary()?),
+        WitType::S16 => Value::S16(entropy.arbitrary()?),
+        WitType::U16 => Value::U16(entropy.arbitrary()?),
+        WitType::S32 => Value::S32(entropy.arbitrary()?),
+        WitType::U32 => Value::U32(entropy.arbitrary()?),
+        WitType::S64 => Value::S64(entropy.arbitrary()?),
+        WitType::U64 => Value::U64(entropy.arbitrary()?),
+        WitType::F32 => Value::F32(entropy.arbitrary()?),
+        WitType::F64 => Value::F64(entropy.arbitrary()?),
+        WitType::Char => Value::Char(entropy.arbitrary()?),
+        WitType::String => Value::String(text(entropy)?),
+        WitType::List(element) if **element == WitType::U8 => {
             let length = entropy.int_in_range(0..=40)?;
             Value::Bytes(entropy.bytes(length).map_or(vec![7; length], <[u8]>::to_vec))
         }
-        Kind::List(element) => {
+        WitType::List(element) => {
             let length = entropy.int_in_range(0..=4)?;
             Value::List((0..length).map(|_| generate(entropy, element)).collect::<Result<_>>()?)
         }
-        Kind::Option(kind) => {
+        WitType::Option(kind) => {
             let some = entropy.arbitrary::<bool>()?;
-            Value::Option(payload(entropy, some.then_some(kind))?)
+            Value::Option(payload(entropy, some.then_some(&**kind))?)
         }
-        Kind::Result(ok, err) => Value::Result(if entropy.arbitrary()? {
+        WitType::Result { ok, err } => Value::Result(if entropy.arbitrary()? {
             Ok(payload(entropy, ok.as_deref())?)
         } else {
             Err(payload(entropy, err.as_deref())?)
         }),
-        Kind::Tuple(kinds) => Value::Tuple(all(entropy, kinds)?),
-        Kind::Record(fields) => {
-            let values = all(entropy, fields)?.into_iter().enumerate();
-            Value::Record(values.map(|(at, value)| (label(at), value)).collect())
+        WitType::Tuple(kinds) => {
+            Value::Tuple(kinds.iter().map(|kind| generate(entropy, kind)).collect::<Result<_>>()?)
         }
-        Kind::Variant(cases) => {
-            let case = entropy.choose_index(cases.len())?;
-            Value::Variant(label(case), payload(entropy, cases[case].as_ref())?)
+        WitType::Record(fields) => {
+            let fields = fields.iter().map(|(name, kind)| Ok((name.clone(), generate(entropy, kind)?)));
+            Value::Record(fields.collect::<Result<_>>()?)
         }
-        Kind::Enum(count) => Value::Enum(label(entropy.choose_index(*count)?)),
-        Kind::Flags(count) => {
+        WitType::Variant(cases) => {
+            let (name, kind) = entropy.choose(cases)?;
+            Value::Variant(name.clone(), payload(entropy, kind.as_ref())?)
+        }
+        WitType::Enum(names) => Value::Enum(entropy.choose(names)?.clone()),
+        WitType::Flags(names) => {
             let set: u32 = entropy.arbitrary()?;
-            Value::Flags((0..*count).filter(|at| set >> at & 1 == 1).map(label).collect())
+            let set = names.iter().enumerate().filter(|(at, _)| set >> at & 1 == 1);
+            Value::Flags(set.map(|(_, name)| name.clone()).collect())
         }
-    })
-}
-
-fn simple_value(entropy: &mut Unstructured<'_>, simple: Simple) -> Result<Value> {
-    Ok(match simple {
-        Simple::Bool => Value::Bool(entropy.arbitrary()?),
-        Simple::S8 => Value::S8(entropy.arbitrary()?),
-        Simple::U8 => Value::U8(entropy.arbitrary()?),
-        Simple::S16 => Value::S16(entropy.arbitrary()?),
-        Simple::U16 => Value::U16(entropy.arbitrary()?),
-        Simple::S32 => Value::S32(entropy.arbitrary()?),
-        Simple::U32 => Value::U32(entropy.arbitrary()?),
-        Simple::S64 => Value::S64(entropy.arbitrary()?),
-        Simple::U64 => Value::U64(entropy.arbitrary()?),
-        Simple::F32 => Value::F32(entropy.arbitrary()?),
-        Simple::F64 => Value::F64(entropy.arbitrary()?),
-        Simple::Char => Value::Char(entropy.arbitrary()?),
-        Simple::String => Value::String(text(entropy)?),
+        WitType::Own | WitType::Borrow | WitType::Unsupported(_) => {
+            unreachable!("no such type is generated: {kind}")
+        }
     })
 }
 

@@ -90,6 +90,7 @@ async fn proposals_that_are_off_are_refused() {
         ("tail calls", "(func $f return_call $f)"),
         ("relaxed simd", "(func (param v128) (result v128) local.get 0 local.get 0 i8x16.relaxed_swizzle)"),
         ("garbage collection", "(type (struct (field i32)))"),
+        ("references to the host", "(func (param externref))"),
         ("exceptions", "(tag)"),
         ("custom page sizes", "(memory 1 (pagesize 1))"),
     ] {
