@@ -11,7 +11,7 @@ use clap_complete::Shell;
 
 use crate::engine::Engine;
 use crate::stores::{StoreAt, StoreKind};
-use crate::values::{ComponentPath, ConfigEntry, Grant, Store, parse_duration};
+use crate::values::{ComponentPath, ConfigEntry, Grant, parse_duration};
 use crate::{exit_code, stores, version};
 
 /// Runs WebAssembly components as capability-gated actors.
@@ -107,9 +107,9 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "[ID:]KEY=VALUE", help_heading = "Settings")]
     pub(crate) config: Vec<ConfigEntry>,
 
-    /// Where components keep their state: `memory` (the default) or `redb:PATH`
+    /// Where components keep their state: `memory` (the default) or `KIND:PATH`, for example `redb:state.redb`
     #[arg(long, value_name = "STORE", help_heading = "Settings")]
-    pub(crate) store: Option<Store>,
+    pub(crate) store: Option<stores::Place>,
 
     /// A file with the configuration of the host, `.toml` or `.json`; options win over it
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Settings")]

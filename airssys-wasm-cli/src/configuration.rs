@@ -3,27 +3,16 @@
 use std::fs;
 use std::path::Path;
 
-use airssys_wasm::core::config::{HostConfig, StorageConfig, default_cache};
-use airssys_wasm::core::storage::Durability;
+use airssys_wasm::core::config::HostConfig;
 
 use crate::arguments::RunArguments;
 use crate::diagnostics::Problem;
-use crate::values::Store;
 
 /// The configuration of the host for this command line.
 pub(crate) fn host_config(arguments: &RunArguments) -> Result<HostConfig, Problem> {
     let mut config = arguments.host_config.as_deref().map(read).transpose()?.unwrap_or_default();
-    match &arguments.store {
-        None => {}
-        Some(Store::Memory) => config.storage = StorageConfig::Memory,
-        Some(Store::Redb(path)) => {
-            // The other settings of a store that the file describes stay.
-            let (cache, durability) = match config.storage {
-                StorageConfig::Redb { cache, durability, .. } => (cache, durability),
-                _ => (default_cache(), Durability::default()),
-            };
-            config.storage = StorageConfig::Redb { path: path.clone(), cache, durability };
-        }
+    if let Some(place) = &arguments.store {
+        config.storage = place.clone().config(&config.storage);
     }
     if let Some(folder) = &arguments.code_cache {
         config.runtime.code_cache = Some(folder.clone());

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use airssys_wasm::WasmError;
+use airssys_wasm::core::config::{OnDisk, StorageConfig};
 use airssys_wasm::core::error::{Detail, StorageFault};
 use airssys_wasm::storage::{Maintenance, RedbOptions, RedbStore, Unfinished};
 
@@ -15,6 +16,8 @@ use crate::suggestions::did_you_mean;
 /// A kind of store.
 pub(crate) struct StoreKind {
     pub(crate) name: &'static str,
+    /// The configuration of a host that keeps its state in one.
+    config: fn(OnDisk) -> StorageConfig,
     /// Opens the store at a path, or makes an empty one there.
     open: Open,
     /// Opens a store that `open` refuses as damaged, to look what can still be read; may change it.
@@ -25,13 +28,13 @@ type Open = fn(&Path) -> Result<Box<dyn Maintenance>, WasmError>;
 
 /// Every kind. This is the one list.
 const KINDS: &[StoreKind] = &[
-    StoreKind { name: "redb", open: redb, open_damaged: Some(damaged_redb) },
+    StoreKind { name: "redb", config: StorageConfig::Redb, open: redb, open_damaged: Some(damaged_redb) },
     #[cfg(feature = "fjall")]
-    StoreKind { name: "fjall", open: fjall, open_damaged: None },
+    StoreKind { name: "fjall", config: StorageConfig::Fjall, open: fjall, open_damaged: None },
     #[cfg(feature = "rocksdb")]
-    StoreKind { name: "rocksdb", open: rocksdb, open_damaged: None },
+    StoreKind { name: "rocksdb", config: StorageConfig::RocksDb, open: rocksdb, open_damaged: None },
     #[cfg(feature = "sled")]
-    StoreKind { name: "sled", open: sled, open_damaged: None },
+    StoreKind { name: "sled", config: StorageConfig::Sled, open: sled, open_damaged: None },
 ];
 
 fn redb(path: &Path) -> Result<Box<dyn Maintenance>, WasmError> {
@@ -107,6 +110,43 @@ impl FromStr for StoreAt {
     }
 }
 
+/// Where a host keeps its state: `memory` or `KIND:PATH`.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    Memory,
+    At(StoreAt),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once(':') {
+            None if text == "memory" => Ok(Self::Memory),
+            Some(("memory", _)) => Err("nothing follows `memory`".to_owned()),
+            None if kind(text).is_err() => Err(format!(
+                "write `memory`, or `KIND:PATH` with one of these kinds: {}{}",
+                names().collect::<Vec<_>>().join(", "),
+                did_you_mean(text, names().chain(["memory"]))
+            )),
+            _ => text.parse().map(Self::At),
+        }
+    }
+}
+
+impl Place {
+    /// The configuration that keeps state there; settings beside the place are those of `before`.
+    pub(crate) fn config(self, before: &StorageConfig) -> StorageConfig {
+        match self {
+            Self::Memory => StorageConfig::Memory,
+            Self::At(StoreAt { kind, path }) => {
+                let settings = before.on_disk().cloned().unwrap_or_else(|| OnDisk::at(""));
+                (kind.config)(OnDisk { path, ..settings })
+            }
+        }
+    }
+}
+
 impl StoreAt {
     /// Opens a store that is there.
     pub(crate) fn open(&self) -> Result<Box<dyn Maintenance>, Problem> {
@@ -167,6 +207,8 @@ impl fmt::Display for StoreAt {
 
 #[cfg(test)]
 mod tests {
+    use airssys_wasm::core::component::ByteSize;
+
     use super::*;
 
     #[test]
@@ -184,6 +226,27 @@ mod tests {
         ] {
             let said = text.parse::<StoreAt>().unwrap_err();
             assert!(said.contains(refused), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_place_is_memory_or_a_store() {
+        let before = StorageConfig::Fjall(OnDisk { cache: ByteSize::mib(3), ..OnDisk::at("old") });
+        let place = |text: &str| text.parse::<Place>().map(|place| place.config(&before));
+        assert_eq!(place("memory"), Ok(StorageConfig::Memory));
+        let expected = OnDisk { cache: ByteSize::mib(3), ..OnDisk::at("C:/a") };
+        assert_eq!(place("redb:C:/a"), Ok(StorageConfig::Redb(expected)));
+        for (text, refused) in [
+            ("memory:", "nothing follows `memory`"),
+            ("memori", "did you mean `memory`?"),
+            ("a.redb", "write `memory`, or `KIND:PATH` with one of these kinds: redb"),
+            ("rebd:a", "did you mean `redb`?"),
+            ("redb", "write `redb:PATH`"),
+            ("redb:", "write `redb:PATH`"),
+            ("", "write `memory`, or `KIND:PATH`"),
+        ] {
+            let said = place(text).unwrap_err();
+            assert!(said.contains(refused), "{text:?}: {said}");
         }
     }
 

@@ -98,33 +98,6 @@ impl FromStr for ConfigEntry {
     }
 }
 
-/// Where state is kept: `memory`, or `redb:PATH`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Store {
-    Memory,
-    Redb(PathBuf),
-}
-
-impl FromStr for Store {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (kind, path) = text.split_once(':').unwrap_or((text, ""));
-        match (kind, path) {
-            ("memory", "") => Ok(Self::Memory),
-            ("redb", path) if !path.is_empty() => Ok(Self::Redb(path.into())),
-            ("memory" | "redb", _) => Err("write `memory`, or `redb:PATH`".to_owned()),
-            _ => {
-                let near = did_you_mean(kind, ["memory", "redb"]);
-                Err(format!(
-                    "the store `{}` is unknown; write `memory`, or `redb:PATH`{near}",
-                    kind.escape_debug()
-                ))
-            }
-        }
-    }
-}
-
 /// A duration such as `250ms`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     duration::parse(text)
@@ -184,20 +157,6 @@ mod tests {
         check("log:level=", None, "log:level", "");
         for refused in ["greeting", "=x", "acme/a:=x", "Acme/a:k=x"] {
             assert!(refused.parse::<ConfigEntry>().is_err(), "{refused} was accepted");
-        }
-    }
-
-    #[test]
-    fn a_store_is_in_memory_or_in_a_file() {
-        assert_eq!("memory".parse(), Ok(Store::Memory));
-        assert_eq!("redb:C:/a".parse(), Ok(Store::Redb("C:/a".into())));
-        let refused = "rebd:a".parse::<Store>().unwrap_err();
-        assert_eq!(
-            refused,
-            "the store `rebd` is unknown; write `memory`, or `redb:PATH`; did you mean `redb`?"
-        );
-        for refused in ["redb", "redb:", "memory:x", ""] {
-            assert!(refused.parse::<Store>().is_err(), "{refused} was accepted");
         }
     }
 }

@@ -66,6 +66,8 @@ pub enum Goal {
     Report,
     /// So many times the floor, or less.
     AtMost(f64),
+    /// So many times the floor and this much more, or less; in the unit of the row, which is nanoseconds for times.
+    AtMostAnd(f64, f64),
     /// So many times the floor, or more.
     AtLeast(f64),
     /// This value, or less, whatever the floor is; in the unit of the row, which is nanoseconds for times.
@@ -519,6 +521,10 @@ impl Row {
         let within = match self.goal {
             Goal::Report => return Verdict::Reported,
             Goal::AtMost(most) => self.ratio.is_some_and(|ratio| ratio <= most),
+            // The floor of the same rounds, as the ratio tells it.
+            Goal::AtMostAnd(most, more) => self
+                .ratio
+                .is_some_and(|ratio| ratio > 0.0 && self.median <= self.median / ratio * most + more),
             Goal::AtLeast(least) => self.ratio.is_some_and(|ratio| ratio >= least),
             Goal::Below(most) => self.median <= most,
         };
@@ -529,6 +535,7 @@ impl Row {
         let budget = match self.goal {
             Goal::Report => String::new(),
             Goal::AtMost(most) => format!("<= {most}x"),
+            Goal::AtMostAnd(most, more) => format!("<= {most}x + {}", unit.figure(more)),
             Goal::AtLeast(least) => format!(">= {least}x"),
             Goal::Below(most) => format!("<= {}", unit.figure(most)),
         };
@@ -552,6 +559,7 @@ impl Row {
         let (bound, budget) = match self.goal {
             Goal::Report => (Value::Null, Value::Null),
             Goal::AtMost(most) => (json!("ratio at most"), json!(most)),
+            Goal::AtMostAnd(most, more) => (json!("ratio at most, and more"), json!([most, more])),
             Goal::AtLeast(least) => (json!("ratio at least"), json!(least)),
             Goal::Below(most) => (json!("at most"), json!(most)),
         };
@@ -655,6 +663,8 @@ mod tests {
         assert_eq!(row(Goal::Report).ratio, Some(1.2));
         assert_eq!(row(Goal::AtMost(1.2)).verdict(), Verdict::Within);
         assert_eq!(row(Goal::AtMost(1.1)).verdict(), Verdict::Over);
+        assert_eq!(row(Goal::AtMostAnd(1.0, 2.0)).verdict(), Verdict::Within);
+        assert_eq!(row(Goal::AtMostAnd(1.0, 1.9)).verdict(), Verdict::Over);
         assert_eq!(row(Goal::AtLeast(1.5)).verdict(), Verdict::Over);
         assert_eq!(row(Goal::Below(12.0)).verdict(), Verdict::Within);
         assert_eq!(row(Goal::Report).verdict(), Verdict::Reported);

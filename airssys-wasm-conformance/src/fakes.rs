@@ -80,6 +80,8 @@ pub enum HostCall {
     Get { key: Vec<u8> },
     /// `storage.set`
     Set { key: Vec<u8>, value: Vec<u8> },
+    /// `storage.replace`
+    Replace { key: Vec<u8>, value: Vec<u8> },
     /// `storage.delete`
     Delete { key: Vec<u8> },
     /// `storage.exists`
@@ -110,6 +112,7 @@ impl HostCall {
             Self::SelfId => "messaging.self-id",
             Self::Get { .. } => "storage.get",
             Self::Set { .. } => "storage.set",
+            Self::Replace { .. } => "storage.replace",
             Self::Delete { .. } => "storage.delete",
             Self::Exists { .. } => "storage.exists",
             Self::List { .. } => "storage.list",
@@ -335,6 +338,10 @@ fn storage<T>(
     }
 }
 
+fn found(answer: &Answer) -> Option<Option<Vec<u8>>> {
+    if let Answer::Value(value) = answer { Some(value.clone()) } else { None }
+}
+
 fn flag(answer: &Answer) -> Option<bool> {
     if let Answer::Flag(flag) = answer { Some(*flag) } else { None }
 }
@@ -408,15 +415,19 @@ impl StorageService for FakeHost {
     async fn get(&self, key: &[u8]) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
         let prepared = self.record(HostCall::Get { key: key.to_vec() });
         self.waits(prepared.as_ref()).await;
-        let take =
-            |answer: &Answer| if let Answer::Value(value) = answer { Some(value.clone()) } else { None };
-        storage(prepared, take, || self.state().entries.get(key).cloned())
+        storage(prepared, found, || self.state().entries.get(key).cloned())
     }
 
     async fn set(&self, key: Vec<u8>, value: Vec<u8>) -> ServiceResult<(), StorageRefusal> {
         let prepared = self.record(HostCall::Set { key: key.clone(), value: value.clone() });
         self.waits(prepared.as_ref()).await;
         storage(prepared, |_| None, || drop(self.state().entries.insert(key, value)))
+    }
+
+    async fn replace(&self, key: Vec<u8>, value: Vec<u8>) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
+        let prepared = self.record(HostCall::Replace { key: key.clone(), value: value.clone() });
+        self.waits(prepared.as_ref()).await;
+        storage(prepared, found, || self.state().entries.insert(key, value))
     }
 
     async fn delete(&self, key: Vec<u8>) -> ServiceResult<bool, StorageRefusal> {

@@ -91,26 +91,76 @@ pub struct SecurityConfig {
 /// Where state lives.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(
-    feature = "serde",
-    serde(tag = "backend", deny_unknown_fields, rename_all = "kebab-case", rename_all_fields = "kebab-case")
-)]
+#[cfg_attr(feature = "serde", serde(tag = "backend", deny_unknown_fields, rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum StorageConfig {
     /// In the process: gone with it.
     #[default]
+    #[cfg_attr(feature = "serde", serde(deserialize_with = "no_settings"))]
     Memory,
     /// In a redb file.
-    Redb {
-        /// The file; created when it does not exist.
-        path: PathBuf,
-        /// Memory for cached pages.
-        #[cfg_attr(feature = "serde", serde(default = "default_cache"))]
-        cache: ByteSize,
-        /// What a handler's writes survive when its answer is given.
-        #[cfg_attr(feature = "serde", serde(default))]
-        durability: Durability,
-    },
+    Redb(OnDisk),
+    /// In a folder of fjall's.
+    Fjall(OnDisk),
+    /// In a folder of sled's.
+    Sled(OnDisk),
+    /// In a folder of RocksDB's.
+    RocksDb(OnDisk),
+}
+
+/// A store in memory has none; one that is given is an error.
+#[cfg(feature = "serde")]
+fn no_settings<'de, D: serde::Deserializer<'de>>(settings: D) -> Result<(), D::Error> {
+    #[derive(serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct NoSettings {}
+
+    <NoSettings as serde::Deserialize>::deserialize(settings).map(|NoSettings {}| ())
+}
+
+impl StorageConfig {
+    /// What the backend is called in a file.
+    pub const fn backend(&self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Redb(_) => "redb",
+            Self::Fjall(_) => "fjall",
+            Self::Sled(_) => "sled",
+            Self::RocksDb(_) => "rocksdb",
+        }
+    }
+
+    /// The settings of a store on disk.
+    pub const fn on_disk(&self) -> Option<&OnDisk> {
+        match self {
+            Self::Memory => None,
+            Self::Redb(settings) | Self::Fjall(settings) | Self::Sled(settings) | Self::RocksDb(settings) => {
+                Some(settings)
+            }
+        }
+    }
+}
+
+/// The settings that every store on disk has.
+#[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields, rename_all = "kebab-case"))]
+pub struct OnDisk {
+    /// The file or folder; created when it does not exist.
+    pub path: PathBuf,
+    /// Memory for cached pages.
+    #[cfg_attr(feature = "serde", serde(default = "default_cache"))]
+    pub cache: ByteSize,
+    /// What a handler's writes survive when its answer is given.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub durability: Durability,
+}
+
+impl OnDisk {
+    /// A store at `path`, all other settings as where nothing is said.
+    pub fn at(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), cache: default_cache(), durability: Durability::default() }
+    }
 }
 
 /// Memory for cached pages where nothing is said.

@@ -6,7 +6,7 @@ use std::num::NonZeroU64;
 use std::time::Duration;
 
 use airssys_wasm_core::component::{ByteSize, ResourceLimits};
-use airssys_wasm_core::config::{HostConfig, RuntimeConfig, SecurityConfig, StorageConfig};
+use airssys_wasm_core::config::{HostConfig, OnDisk, RuntimeConfig, SecurityConfig, StorageConfig};
 use airssys_wasm_core::security::SecurityMode;
 use airssys_wasm_core::storage::Durability;
 
@@ -32,11 +32,11 @@ fn full() -> HostConfig {
                 .map(|text| text.parse().expect("the capability is valid"))
                 .into(),
         },
-        storage: StorageConfig::Redb {
+        storage: StorageConfig::Redb(OnDisk {
             path: "state.redb".into(),
             cache: ByteSize::mib(8),
             durability: Durability::Eventual,
-        },
+        }),
     }
 }
 
@@ -63,6 +63,25 @@ fn every_mode_has_a_name() {
 }
 
 #[test]
+fn every_store_on_disk_has_the_same_settings() {
+    let check = |backend: &str, expected: fn(OnDisk) -> StorageConfig| {
+        let text = format!("[storage]\nbackend = \"{backend}\"\npath = \"state\"");
+        let config: HostConfig = toml::from_str(&text).unwrap();
+        assert_eq!(config.storage, expected(OnDisk::at("state")));
+        assert_eq!(config.storage.backend(), backend);
+        let text = format!("{text}\ncache = \"3 MiB\"\ndurability = \"eventual\"");
+        let config: HostConfig = toml::from_str(&text).unwrap();
+        let settings =
+            OnDisk { path: "state".into(), cache: ByteSize::mib(3), durability: Durability::Eventual };
+        assert_eq!(config.storage, expected(settings));
+    };
+    check("redb", StorageConfig::Redb);
+    check("fjall", StorageConfig::Fjall);
+    check("sled", StorageConfig::Sled);
+    check("rocksdb", StorageConfig::RocksDb);
+}
+
+#[test]
 fn what_is_not_understood_is_refused_with_a_reason() {
     let check = |text: &str, reason: &str| {
         let refused = toml::from_str::<HostConfig>(text).unwrap_err().to_string();
@@ -79,5 +98,7 @@ fn what_is_not_understood_is_refused_with_a_reason() {
     check("[storage]\nbackend = \"oracle\"", "unknown variant `oracle`");
     check("[storage]\nbackend = \"redb\"", "missing field `path`");
     check("[storage]\nbackend = \"redb\"\npath = \"x\"\ncashe = 1", "unknown field `cashe`");
+    check("[storage]\nbackend = \"rocksdb\"\npath = \"x\"\ncache = \"1 mb\"", "the unit `mb` is unknown");
+    check("[storage]\nbackend = \"memory\"\npath = \"x\"", "unknown field `path`");
     check("[network]\n", "unknown field `network`");
 }

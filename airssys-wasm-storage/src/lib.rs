@@ -43,6 +43,7 @@ mod rocksdb;
 mod sled;
 mod store;
 mod stream;
+mod sync;
 mod unfinished;
 
 pub use engine::{EngineError, KeyValueEngine, Write};

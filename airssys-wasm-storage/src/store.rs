@@ -1,8 +1,7 @@
 //! A store over any engine: the promises of [`StorageBackend`], kept once.
 
 use std::ops::{Bound, ControlFlow};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
@@ -24,6 +23,8 @@ use self::writer::Writer;
 use crate::engine::{EngineError, KeyValueEngine};
 use crate::maintenance::Maintenance;
 use crate::stream::Totals;
+use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::{Mutex, MutexGuard};
 
 mod commit;
 mod envelope;

@@ -13,8 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use airssys_wasm::core::component::{ByteSize, ComponentConfig, ComponentId, ResourceLimits};
-use airssys_wasm::core::config::{HostConfig, RuntimeConfig, StorageConfig};
-use airssys_wasm::core::storage::Durability;
+use airssys_wasm::core::config::{HostConfig, OnDisk, RuntimeConfig, StorageConfig};
 use airssys_wasm::{Host, HostBuilder, Installation};
 use airssys_wasm_conformance::guests::Guest;
 
@@ -40,11 +39,10 @@ async fn main() -> Outcome {
 async fn open(folder: &Path) -> Outcome<Host> {
     let config = HostConfig {
         runtime: RuntimeConfig { code_cache: Some(folder.join("code")), ..RuntimeConfig::default() },
-        storage: StorageConfig::Redb {
-            path: folder.join("state.redb"),
+        storage: StorageConfig::Redb(OnDisk {
             cache: ByteSize::mib(16),
-            durability: Durability::Immediate,
-        },
+            ..OnDisk::at(folder.join("state.redb"))
+        }),
         ..HostConfig::default()
     };
     let code = config.runtime.code_cache.clone();

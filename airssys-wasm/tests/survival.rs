@@ -11,19 +11,14 @@ use std::time::Duration;
 
 use airssys_wasm::Host;
 use airssys_wasm::core::component::ByteSize;
-use airssys_wasm::core::config::{HostConfig, StorageConfig};
+use airssys_wasm::core::config::{HostConfig, OnDisk, StorageConfig};
 use airssys_wasm::core::error::{Detail, ErrorKind, StorageFault};
-use airssys_wasm::core::storage::Durability;
 use support::*;
 
 const STORE: &str = "AIRSSYS_WASM_TEST_STORE";
 
 fn config(path: &Path) -> HostConfig {
-    let storage = StorageConfig::Redb {
-        path: path.to_owned(),
-        cache: ByteSize::mib(4),
-        durability: Durability::Immediate,
-    };
+    let storage = StorageConfig::Redb(OnDisk { cache: ByteSize::mib(4), ..OnDisk::at(path) });
     HostConfig { storage, ..HostConfig::default() }
 }
 

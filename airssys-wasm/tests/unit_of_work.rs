@@ -64,6 +64,18 @@ async fn messages_leave_only_when_the_handler_returns_ok() {
 }
 
 #[tokio::test]
+async fn a_replaced_value_is_handed_back_to_the_guest() {
+    let (host, _) = host().await;
+    let counter = counter(&host).await;
+    assert_eq!(ask(&host, &counter, "set 7").await.unwrap(), "0");
+    assert_eq!(ask(&host, &counter, "set 9").await.unwrap(), "7");
+    assert_eq!(ask(&host, &counter, "get").await.unwrap(), "9");
+    let other = start(&host, guest(Guest::Counter, "acme/poor", &[])).await;
+    let denied = ask(&host, &other, "set 1").await.unwrap_err();
+    assert!(denied.to_string().contains("storage:acme/poor"), "{denied}");
+}
+
+#[tokio::test]
 async fn a_handler_ended_at_its_deadline_leaves_nothing_behind() {
     let (host, _) = host().await;
     let hostile = guest(Guest::Hostile, "evil/busy", &["storage:evil/busy"]).limits(impatient());

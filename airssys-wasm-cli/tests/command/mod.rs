@@ -113,6 +113,11 @@ impl Place {
 
     /// The option for a store here.
     pub(crate) fn store(&self, name: &str) -> String {
-        format!("redb:{}", text(&self.path(name)))
+        self.at("redb", name)
+    }
+
+    /// The option for a store of that kind here.
+    pub(crate) fn at(&self, kind: &str, name: &str) -> String {
+        format!("{kind}:{}", text(&self.path(name)))
     }
 }

@@ -208,6 +208,10 @@ contracts! { EngineBench;
             ensure_eq!(cas, answer(Value::Bool(true)), "the answer to the first `compare-and-set`");
             let cas = instance.ask("compare-and-set", &[value(b"k"), expected, value(b"new")]).await?;
             ensure_eq!(cas, answer(Value::Bool(true)), "the answer to the second `compare-and-set`");
+            let replace = instance.ask("replace", &[value(b"k"), value(b"newer")]).await?;
+            ensure_eq!(replace, answer(optional(Some(b"new"))), "what `replace` evicts");
+            let replace = instance.ask("replace", &[value(b"other"), value(b"")]).await?;
+            ensure_eq!(replace, answer(optional(None)), "what `replace` evicts where nothing was");
             let delete = instance.ask("delete", &[value(b"nothing")]).await?;
             ensure_eq!(delete, answer(Value::Bool(false)), "the answer to `delete`");
 
@@ -244,6 +248,8 @@ contracts! { EngineBench;
                     expected: Comparison::Value(b"old".into()),
                     value: b"new".into(),
                 },
+                HostCall::Replace { key: b"k".into(), value: b"newer".into() },
+                HostCall::Replace { key: b"other".into(), value: vec![] },
                 HostCall::Delete { key: b"nothing".into() },
                 HostCall::List { prefix: b"pre".into(), cursor: Some(b"from".into()), limit: u32::MAX },
                 HostCall::List { prefix: vec![], cursor: None, limit: 0 },
@@ -258,6 +264,7 @@ contracts! { EngineBench;
                 let questions = [
                     ("get", vec![value(b"k")]),
                     ("set", vec![value(b"k"), value(b"v")]),
+                    ("replace", vec![value(b"k"), value(b"v")]),
                     ("delete", vec![value(b"k")]),
                     ("exists", vec![value(b"k")]),
                     ("list", vec![value(b"k"), optional(None), Value::U32(1)]),
@@ -265,8 +272,8 @@ contracts! { EngineBench;
                     ("usage", vec![]),
                 ];
                 let functions = [
-                    "storage.get", "storage.set", "storage.delete", "storage.exists", "storage.list",
-                    "storage.compare-and-set", "storage.usage",
+                    "storage.get", "storage.set", "storage.replace", "storage.delete", "storage.exists",
+                    "storage.list", "storage.compare-and-set", "storage.usage",
                 ];
                 for ((function, arguments), service) in questions.into_iter().zip(functions) {
                     instance.host.answer(service, Answer::StorageRefusal(refusal.clone()));

@@ -184,6 +184,14 @@ pub const WORLD_IMPORTS: &[(&str, Functions)] = &[
         &[
             ("get", concat!("func(key: list<u8>) -> result<option<list<u8>>, ", storage_error!(), ">")),
             ("set", concat!("func(key: list<u8>, value: list<u8>) -> result<_, ", storage_error!(), ">")),
+            (
+                "replace",
+                concat!(
+                    "func(key: list<u8>, value: list<u8>) -> result<option<list<u8>>, ",
+                    storage_error!(),
+                    ">"
+                ),
+            ),
             ("delete", concat!("func(key: list<u8>) -> result<bool, ", storage_error!(), ">")),
             ("exists", concat!("func(key: list<u8>) -> result<bool, ", storage_error!(), ">")),
             (

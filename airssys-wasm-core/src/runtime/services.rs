@@ -137,6 +137,9 @@ pub trait StorageService: fmt::Debug + Send + Sync {
     /// Writes when the handler succeeds.
     async fn set(&self, key: Vec<u8>, value: Vec<u8>) -> ServiceResult<(), StorageRefusal>;
 
+    /// Writes when the handler succeeds; the value that was there, the handler's own writes included.
+    async fn replace(&self, key: Vec<u8>, value: Vec<u8>) -> ServiceResult<Option<Vec<u8>>, StorageRefusal>;
+
     /// Removes when the handler succeeds; whether there was something to remove.
     async fn delete(&self, key: Vec<u8>) -> ServiceResult<bool, StorageRefusal>;
 

@@ -10,7 +10,7 @@ use airssys_wasm_core::storage::{
     Quota, Requirement, Usage,
 };
 
-use super::history::{Reads, Ticket};
+use super::history::{Reads, Replaced, Ticket};
 use super::layout::{self, Counters};
 use super::{Broken, CLOSE, COMMIT, COMPACT, SYNC, Shared, envelope};
 use crate::engine::{EngineError, KeyValueEngine, Write};
@@ -121,11 +121,11 @@ impl<E: KeyValueEngine> Committer<E> {
         }
         keep(layout::COUNTERS.to_vec(), &counters.encode());
         if recorded {
-            let mut replaced = Vec::with_capacity(writes.len());
-            for key in writes.keys().filter(|key| layout::is_read(key)) {
-                replaced.push((key.clone(), self.shared.engine.get(key, <[u8]>::to_vec)?));
+            let history = &self.shared.history;
+            match self.replaced(&writes, history.max_bytes())? {
+                Some(replaced) => history.publish(counters.version, replaced),
+                None => history.give_up(counters.version),
             }
-            self.shared.history.publish(counters.version, replaced);
         }
         let writes = writes.into_iter().map(|(key, value)| Write { key, value }).collect();
         if retired.is_empty() {
@@ -144,6 +144,21 @@ impl<E: KeyValueEngine> Committer<E> {
         self.retired.extend(retired.into_iter().map(|id| (id, counters.version)));
         self.undurable = durability == Durability::Eventual;
         Ok(())
+    }
+
+    /// What `writes` are about to replace, of what transactions read. None when that is more than so many bytes.
+    fn replaced(&self, writes: &Writes, most: usize) -> Result<Option<Replaced>, EngineError> {
+        let mut replaced = Vec::with_capacity(writes.len());
+        let mut bytes = 0;
+        for key in writes.keys().filter(|key| layout::is_read(key)) {
+            let value = self.shared.engine.get(key, <[u8]>::to_vec)?;
+            bytes += key.len() + value.as_ref().map_or(0, Vec::len);
+            if bytes > most {
+                return Ok(None);
+            }
+            replaced.push((key.clone(), value));
+        }
+        Ok(Some(replaced))
     }
 
     /// Whether [`sweep`](Self::sweep) has something to do now.
@@ -261,10 +276,13 @@ impl<E: KeyValueEngine> Committer<E> {
     }
 }
 
+/// Keys of the engine with what they are to hold. None: nothing.
+type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
 /// What batches would change.
 #[derive(Debug, Default)]
 struct Draft {
-    writes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    writes: Writes,
     usage: HashMap<u32, Usage>,
     names: HashMap<Namespace, u32>,
     /// Ids whose namespaces have new ones.

@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
+use crate::sync::{Mutex, MutexGuard, Notify};
 use airssys_wasm_core::error::StorageFault;
-use tokio::sync::Notify;
 
 /// The most bytes of keys and values that are kept for running transactions.
 const MAX_BYTES: usize = 64 << 20;
@@ -68,6 +68,9 @@ pub(super) type Range = (Bound<Vec<u8>>, Bound<Vec<u8>>);
 
 /// What a key of the engine held.
 type Held = Option<Vec<u8>>;
+
+/// Keys of the engine with what they held.
+pub(super) type Replaced = Vec<(Vec<u8>, Held)>;
 
 /// Keys and ranges of the engine that a transaction has read.
 #[derive(Debug, Default)]
@@ -184,7 +187,7 @@ impl History {
     }
 
     /// Records what a commit is about to replace.
-    pub(super) fn publish(&self, version: u64, replaced: Vec<(Vec<u8>, Option<Vec<u8>>)>) {
+    pub(super) fn publish(&self, version: u64, replaced: Replaced) {
         let mut state = self.lock();
         let mut keys = Vec::with_capacity(replaced.len());
         let mut bytes = 0;
@@ -199,6 +202,18 @@ impl History {
         state.running.retain(|_, running| running.started.elapsed() <= self.max_age);
         state.trim();
         while state.bytes > self.max_bytes && state.forget_oldest() {}
+    }
+
+    /// In place of [`publish`](Self::publish), when what a commit replaces is more than is kept: whoever runs cannot go on.
+    pub(super) fn give_up(&self, version: u64) {
+        let mut state = self.lock();
+        state.floor = state.floor.max(version);
+        while state.forget_oldest() {}
+    }
+
+    /// The most bytes that are kept.
+    pub(super) fn max_bytes(&self) -> usize {
+        self.max_bytes
     }
 
     /// A commit is over: the engine has applied it, up to this version, or it was given up.
@@ -322,9 +337,9 @@ impl State {
         self.before.range((start, end))
     }
 
-    /// Forgets what nobody who runs can ask for.
+    /// Forgets what nobody can ask for: nobody who runs, and nobody who begins while a commit is under way.
     fn trim(&mut self) {
-        let oldest = self.running.values().map(|running| running.moment).min().unwrap_or(u64::MAX);
+        let oldest = self.running.values().map(|running| running.moment).min().unwrap_or(self.applied);
         while self.commits.front().is_some_and(|(version, ..)| *version <= oldest) {
             self.drop_oldest();
         }
@@ -427,6 +442,33 @@ mod tests {
         }
         history.finish_commit(Some(1));
         assert_eq!(waiting.join().expect("it does not panic"), 1);
+    }
+
+    #[test]
+    fn a_commit_under_way_is_kept_for_those_who_begin_meanwhile() {
+        let history = History::new(0);
+        let first = begin(&history);
+        assert!(history.start_commit());
+        history.publish(1, vec![(b"a".to_vec(), None)]);
+        history.end(first);
+        let second = begin(&history);
+        assert_eq!(second.moment, 0);
+        assert_eq!(history.at(second, b"a"), Ok(Some(None)));
+        history.finish_commit(Some(1));
+        assert_eq!(history.at(second, b"a"), Ok(Some(None)));
+        history.end(second);
+        assert!(history.lock().before.is_empty());
+    }
+
+    #[test]
+    fn what_is_more_than_is_kept_ends_who_runs() {
+        let history = History::new(0);
+        let old = begin(&history);
+        assert!(history.start_commit());
+        history.give_up(1);
+        assert_eq!(history.at(old, b"a"), Err(StorageFault::TransactionTooOld));
+        history.finish_commit(Some(1));
+        assert_eq!(history.at(begin(&history), b"a"), Ok(None));
     }
 
     #[test]

@@ -4,9 +4,11 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::Bound;
-use std::sync::{PoisonError, RwLock};
+use std::sync::PoisonError;
 
 use airssys_wasm_core::storage::Namespace;
+
+use crate::sync::RwLock;
 
 /// Every name of the store, in memory: a read finds its id without asking the engine.
 #[derive(Debug, Default)]

@@ -1,17 +1,17 @@
 //! The writer: one thread that takes the turn for everybody and applies concurrent commits together.
 
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
 use airssys_wasm_core::storage::{CommitOutcome, MAX_BATCH_BYTES};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::OPEN;
 use super::commit::{Committer, Proposal};
 use crate::engine::KeyValueEngine;
+use crate::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
+use crate::sync::thread::{self, JoinHandle};
+use crate::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// The most batches of one engine transaction.
 const MAX_GROUP: usize = 512;

@@ -42,6 +42,17 @@ pub(super) fn find(function: &str) -> Option<Import> {
                 services.storage.set(key, value).await
             })
         }
+        "replace" => import!(
+            "storage.replace",
+            |services, transfer, (key: Vec<u8>, value: Vec<u8>)| key.len() + value.len(),
+            {
+                let answer: std::result::Result<_, _> = services.storage.replace(key, value).await?;
+                if let Ok(Some(evicted)) = &answer {
+                    check_transfer("storage.replace", transfer, evicted.len())?;
+                }
+                Ok(answer)
+            }
+        ),
         "delete" => import!("storage.delete", |services, _transfer, (key: Vec<u8>)| key.len(), {
             services.storage.delete(key).await
         }),

@@ -26,6 +26,15 @@ impl Host for State {
         Ok(answer.map_err(StorageError::from))
     }
 
+    async fn replace(&mut self, key: Vec<u8>, value: Vec<u8>) -> Answer<Option<Vec<u8>>> {
+        self.check_transfer("storage.replace", key.len() + value.len())?;
+        let answer = wait_for("storage.replace", self.services.storage.replace(key, value)).await?;
+        if let Ok(Some(evicted)) = &answer {
+            self.check_transfer("storage.replace", evicted.len())?;
+        }
+        Ok(answer.map_err(StorageError::from))
+    }
+
     async fn delete(&mut self, key: Vec<u8>) -> Answer<bool> {
         self.check_transfer("storage.delete", key.len())?;
         let answer = wait_for("storage.delete", self.services.storage.delete(key)).await?;

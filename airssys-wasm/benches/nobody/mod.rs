@@ -94,6 +94,10 @@ impl StorageService for Nobody {
         no_storage()
     }
 
+    async fn replace(&self, _: Vec<u8>, _: Vec<u8>) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
+        no_storage()
+    }
+
     async fn delete(&self, _: Vec<u8>) -> ServiceResult<bool, StorageRefusal> {
         no_storage()
     }

@@ -172,6 +172,14 @@ impl storage::Host for State {
         Ok(())
     }
 
+    async fn replace(
+        &mut self,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    ) -> Result<Option<Vec<u8>>, storage::StorageError> {
+        Ok(self.values.insert(key, value))
+    }
+
     async fn delete(&mut self, key: Vec<u8>) -> Result<bool, storage::StorageError> {
         Ok(self.values.remove(&key).is_some())
     }

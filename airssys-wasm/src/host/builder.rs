@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_wasm_core::component::ResourceLimits;
-use airssys_wasm_core::config::{HostConfig, RuntimeConfig, StorageConfig};
+use airssys_wasm_core::config::{HostConfig, OnDisk, RuntimeConfig, StorageConfig};
 use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use airssys_wasm_core::runtime::{HostFunction, RuntimeEngine};
 use airssys_wasm_core::security::{AuditSink, GrantsOnly, SecurityPolicy};
@@ -111,10 +111,8 @@ impl HostBuilder {
             Some(engine) => engine,
             None => default_engine(&self.config.runtime)?,
         };
-        let durability = match &self.config.storage {
-            StorageConfig::Redb { durability, .. } => *durability,
-            _ => Durability::Immediate,
-        };
+        let durability =
+            self.config.storage.on_disk().map_or(Durability::Immediate, |settings| settings.durability);
         let store = match self.store {
             Some(store) => store,
             None => open_store(self.config.storage).await?,
@@ -203,21 +201,38 @@ fn default_engine(_: &RuntimeConfig) -> Result<Arc<dyn RuntimeEngine>> {
 }
 
 async fn open_store(config: StorageConfig) -> Result<Arc<dyn StorageBackend>> {
-    match config {
-        StorageConfig::Memory => Ok(Arc::new(MemoryStore::new())),
+    let opened = tokio::task::spawn_blocking(move || open_blocking(config));
+    opened.await.map_err(|failed| WasmError::new(ErrorKind::Internal, "open store").because(failed))?
+}
+
+fn open_blocking(config: StorageConfig) -> Result<Arc<dyn StorageBackend>> {
+    Ok(match config {
+        StorageConfig::Memory => Arc::new(MemoryStore::new()),
         #[cfg(feature = "redb")]
-        StorageConfig::Redb { path, cache, .. } => {
+        StorageConfig::Redb(OnDisk { path, cache, .. }) => {
             use airssys_wasm_storage::{RedbOptions, RedbStore};
-            let options = RedbOptions { cache, ..RedbOptions::default() };
-            let opened = tokio::task::spawn_blocking(move || RedbStore::open(path, options));
-            let store = opened
-                .await
-                .map_err(|failed| WasmError::new(ErrorKind::Internal, "open store").because(failed))??;
-            Ok(Arc::new(store))
+            Arc::new(RedbStore::open(path, RedbOptions { cache, ..RedbOptions::default() })?)
         }
-        other => Err(invalid(
-            format!("the store {other:?} is not compiled in"),
-            "enable the Cargo feature of that store, or choose another one",
-        )),
-    }
+        #[cfg(feature = "fjall")]
+        StorageConfig::Fjall(OnDisk { path, cache, .. }) => {
+            use airssys_wasm_storage::{FjallOptions, FjallStore};
+            Arc::new(FjallStore::open(path, FjallOptions { cache, ..FjallOptions::default() })?)
+        }
+        #[cfg(feature = "sled")]
+        StorageConfig::Sled(OnDisk { path, cache, .. }) => {
+            use airssys_wasm_storage::{SledOptions, SledStore};
+            Arc::new(SledStore::open(path, SledOptions { cache, ..SledOptions::default() })?)
+        }
+        #[cfg(feature = "rocksdb")]
+        StorageConfig::RocksDb(OnDisk { path, cache, .. }) => {
+            use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
+            Arc::new(RocksDbStore::open(path, RocksDbOptions { cache, ..RocksDbOptions::default() })?)
+        }
+        other => {
+            return Err(invalid(
+                format!("the store `{}` is not compiled in", other.backend()),
+                "enable the Cargo feature of that name, or choose another store",
+            ));
+        }
+    })
 }

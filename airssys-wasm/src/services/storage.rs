@@ -31,6 +31,13 @@ impl Current {
             Self::Stored(record) => record.as_ref().map(|record| record.value.as_slice()),
         }
     }
+
+    fn into_value(self) -> Option<Vec<u8>> {
+        match self {
+            Self::Written(value) => value,
+            Self::Stored(record) => record.map(|record| record.value),
+        }
+    }
 }
 
 impl InstanceContext {
@@ -106,16 +113,26 @@ macro_rules! granted {
 impl StorageService for InstanceContext {
     async fn get(&self, key: &[u8]) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
         granted!(self.enter_storage()?);
-        Ok(self.current(key).await.map(|current| match current {
-            Current::Written(value) => value,
-            Current::Stored(record) => record.map(|record| record.value),
-        }))
+        Ok(self.current(key).await.map(Current::into_value))
     }
 
     async fn set(&self, key: Vec<u8>, value: Vec<u8>) -> ServiceResult<(), StorageRefusal> {
         granted!(self.enter_storage()?);
         let current = granted!(self.current(&key).await);
         Ok(self.write(key, Some(value), &current).await)
+    }
+
+    async fn replace(&self, key: Vec<u8>, value: Vec<u8>) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
+        granted!(self.enter_storage()?);
+        let current = granted!(self.current(&key).await);
+        granted!(self.write(key.clone(), Some(value), &current).await);
+        if let Current::Stored(record) = &current {
+            // What the guest is told was evicted must be what the commit evicts.
+            let read =
+                record.as_ref().map_or(Precondition::Absent, |record| Precondition::Version(record.version));
+            self.unit().writes().require(&key, read);
+        }
+        Ok(Ok(current.into_value()))
     }
 
     async fn delete(&self, key: Vec<u8>) -> ServiceResult<bool, StorageRefusal> {

@@ -181,6 +181,11 @@ impl StorageService for Services {
         Ok(Ok(()))
     }
 
+    async fn replace(&self, key: Vec<u8>, value: Vec<u8>) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
+        self.mood.later().await?;
+        Ok(Ok(self.stored.lock().unwrap().insert(key, value)))
+    }
+
     async fn delete(&self, key: Vec<u8>) -> ServiceResult<bool, StorageRefusal> {
         Ok(Ok(self.stored.lock().unwrap().remove(&key).is_some()))
     }

@@ -1,6 +1,7 @@
 //! A counter whose count lives in storage, and so outlives the instance.
 //!
-//! The payload is a command: `increment`, `add N`, `get` or `reset`. The reply is the count, as text.
+//! The payload is a command: `increment`, `add N`, `get`, `set N` or `reset`. The reply is the count, as text; to `set N` it is
+//! the count that was there before.
 //! `fail-after-write` and `trap-after-write` increment and then do not return ok: the count must stay what it was.
 
 wit_bindgen::generate!({ path: "../../../wit", world: "guest" });
@@ -10,7 +11,7 @@ use airssys::core::types::FailureCode;
 use exports::airssys::core::component::{Body, ComponentMetadata, Failure, Guest, Message};
 
 const COUNT: &[u8] = b"count";
-const COMMANDS: &str = "increment, add N, get, reset, fail-after-write, trap-after-write";
+const COMMANDS: &str = "increment, add N, get, set N, reset, fail-after-write, trap-after-write";
 
 struct Counter;
 
@@ -33,9 +34,10 @@ impl Guest for Counter {
                 let count = add(1)?;
                 panic!("wrote {count}, then trapped as asked");
             }
-            other => match other.strip_prefix("add ").and_then(|amount| amount.trim().parse().ok()) {
-                Some(amount) => add(amount)?,
-                None => {
+            other => match (number_after("add ", other), number_after("set ", other)) {
+                (Some(amount), _) => add(amount)?,
+                (_, Some(count)) => replace(count)?,
+                (None, None) => {
                     let text = format!("`{other}` is not a command; the commands are: {COMMANDS}");
                     return Err(failure(FailureCode::InvalidInput, text));
                 }
@@ -57,6 +59,10 @@ impl Guest for Counter {
     }
 }
 
+fn number_after(word: &str, command: &str) -> Option<i64> {
+    command.strip_prefix(word)?.trim().parse().ok()
+}
+
 fn add(amount: i64) -> Result<i64, Failure> {
     let count = read()?;
     let sum = count.checked_add(amount).ok_or_else(|| {
@@ -67,8 +73,17 @@ fn add(amount: i64) -> Result<i64, Failure> {
 
 /// The count; a counter that was never written stands at zero.
 fn read() -> Result<i64, Failure> {
-    let Some(stored) = storage::get(COUNT).map_err(from_storage)? else { return Ok(0) };
-    str::from_utf8(&stored)
+    storage::get(COUNT).map_err(from_storage)?.map_or(Ok(0), |stored| parse(&stored))
+}
+
+/// Sets the count; the one that was there before.
+fn replace(count: i64) -> Result<i64, Failure> {
+    let evicted = storage::replace(COUNT, count.to_string().as_bytes()).map_err(from_storage)?;
+    evicted.map_or(Ok(0), |stored| parse(&stored))
+}
+
+fn parse(stored: &[u8]) -> Result<i64, Failure> {
+    str::from_utf8(stored)
         .ok()
         .and_then(|text| text.parse().ok())
         .ok_or_else(|| failure(FailureCode::Internal, "the key `count` does not hold a number".to_owned()))

@@ -1,0 +1,81 @@
+//! The stores that are measured: those of this build.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use airssys_wasm_core::storage::StorageBackend;
+use airssys_wasm_storage::{MemoryStore, RedbOptions, RedbStore};
+
+use crate::raw::{self, Raw};
+
+/// A store and the engine that it is made of.
+pub(crate) struct Subject {
+    pub(crate) name: &'static str,
+    pub(crate) raw_name: &'static str,
+    pub(crate) raw_alone: &'static str,
+    pub(crate) in_memory: bool,
+    /// How many times the device's own time to synchronise a durable commit may take.
+    pub(crate) syncs: f64,
+    pub(crate) store: fn(&Path) -> Arc<dyn StorageBackend>,
+    pub(crate) raw: fn(&Path) -> Box<dyn Raw>,
+}
+
+pub(crate) const SUBJECTS: &[Subject] = &[
+    Subject {
+        name: "memory",
+        raw_name: "BTreeMap",
+        raw_alone: "BTreeMap, one after the other",
+        in_memory: true,
+        syncs: 0.0,
+        store: |_| Arc::new(MemoryStore::new()),
+        raw: |_| Box::new(raw::map::Map::default()),
+    },
+    Subject {
+        name: "redb",
+        raw_name: "redb by hand, two phases",
+        raw_alone: "redb by hand, one after the other",
+        in_memory: false,
+        syncs: 3.5,
+        store: |path| Arc::new(RedbStore::open(path, RedbOptions::default()).expect("the file can be made")),
+        raw: |path| Box::new(raw::redb::open(path)),
+    },
+    #[cfg(feature = "fjall")]
+    Subject {
+        name: "fjall",
+        raw_name: "fjall by hand",
+        raw_alone: "fjall by hand, one after the other",
+        in_memory: false,
+        syncs: 2.5,
+        store: |path| {
+            use airssys_wasm_storage::{FjallOptions, FjallStore};
+            Arc::new(FjallStore::open(path, FjallOptions::default()).expect("the folder can be made"))
+        },
+        raw: |path| Box::new(raw::fjall::open(path)),
+    },
+    #[cfg(feature = "sled")]
+    Subject {
+        name: "sled",
+        raw_name: "sled by hand",
+        raw_alone: "sled by hand, one after the other",
+        in_memory: false,
+        syncs: 2.5,
+        store: |path| {
+            use airssys_wasm_storage::{SledOptions, SledStore};
+            Arc::new(SledStore::open(path, SledOptions::default()).expect("the folder can be made"))
+        },
+        raw: |path| Box::new(raw::sled::open(path)),
+    },
+    #[cfg(feature = "rocksdb")]
+    Subject {
+        name: "rocksdb",
+        raw_name: "RocksDB by hand",
+        raw_alone: "RocksDB by hand, one after the other",
+        in_memory: false,
+        syncs: 2.5,
+        store: |path| {
+            use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
+            Arc::new(RocksDbStore::open(path, RocksDbOptions::default()).expect("the folder can be made"))
+        },
+        raw: |path| Box::new(raw::rocksdb::open(path)),
+    },
+];
