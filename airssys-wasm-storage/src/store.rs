@@ -52,9 +52,9 @@ const FEW: usize = 64;
 
 /// A store over the engine `E`.
 ///
-/// Reads run on the calling thread. Commits run there too when the engine never waits; otherwise a thread of the store's own
-/// takes whatever was asked for since it last looked and applies it as one engine transaction, with the strongest durability
-/// among them. Each batch is judged by itself, in the order of arrival; one that is refused disturbs no other.
+/// Reads run on the calling thread. Commits run there too when the engine never waits, and those with [`Durability::Eventual`] when
+/// nobody else is committing; otherwise a thread of the store's own takes whatever was asked for since it last looked and applies it as
+/// one engine transaction, with the strongest durability among them. Each batch is judged by itself, in the order of arrival; one that is refused disturbs no other.
 ///
 /// Dropping the store finishes the commits that were asked for, synchronises, and releases the engine; it waits for that.
 /// [`close`](StorageBackend::close) does the same and tells whether it went well.
@@ -85,7 +85,7 @@ struct Broken {
 #[derive(Debug)]
 enum Turn<E: KeyValueEngine> {
     Caller(Mutex<Committer<E>>),
-    Thread(Writer),
+    Thread(Writer<E>),
 }
 
 impl<E: KeyValueEngine> Store<E> {

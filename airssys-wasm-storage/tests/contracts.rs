@@ -6,8 +6,8 @@ mod stores;
 
 use std::fmt;
 use std::ops::{Bound, ControlFlow};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use airssys_wasm_core::storage::{
     MAX_VALUE, Namespace, Order, Precondition, Quota, RECORD_OVERHEAD, StorageBackend, StorageProfile, Usage,
 };
 use airssys_wasm_storage::{EngineError, KeyValueEngine, MemoryEngine, Store, Write};
+use futures_util::FutureExt;
 use stores::{Bench, fault, get, key, keys, put, recount, scan, space, value};
 
 on_every_store! {
@@ -507,6 +508,8 @@ on_every_store! {
 #[derive(Default)]
 struct Watched {
     engine: MemoryEngine,
+    /// Whether commits go through the queue.
+    queues: bool,
     watcher: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>,
 }
 
@@ -526,7 +529,7 @@ impl KeyValueEngine for Watched {
     }
 
     fn commits_inline(&self) -> bool {
-        true
+        !self.queues
     }
 
     fn get<T>(&self, key: &[u8], read: impl FnOnce(&[u8]) -> T) -> Result<Option<T>, EngineError> {
@@ -586,6 +589,43 @@ async fn a_new_namespace_appears_with_its_commit() {
     batch.put(&space("old"), key("k"), "after").put(&space("new"), key("k"), "after");
     store.commit(batch, Durability::Eventual).await.unwrap();
     assert!(seen.load(Ordering::Relaxed));
+}
+
+/// What is asked for while a commit is made durable is made durable together: 32 writers, one write behind the first.
+#[tokio::test]
+async fn commits_that_gather_are_one_write() {
+    let watcher = Arc::new(OnceLock::new());
+    let engine = Watched { queues: true, watcher: Arc::clone(&watcher), ..Watched::default() };
+    let store = Store::over(engine, Duration::from_secs(3_600)).unwrap();
+    let writes = Arc::new(AtomicUsize::new(0));
+    let (go, gate) = mpsc::channel::<()>();
+    let (counted, gate) = (Arc::clone(&writes), Mutex::new(gate));
+    let watch = move || {
+        if counted.fetch_add(1, Ordering::SeqCst) == 0 {
+            gate.lock().unwrap().recv().unwrap();
+        }
+    };
+    assert!(watcher.set(Box::new(watch)).is_ok());
+    let a = space("a");
+    let commit = |number: u32| {
+        let mut batch = Batch::new();
+        batch.put(&a, key(number.to_be_bytes()), "x");
+        Box::pin(store.commit(batch, Durability::Immediate))
+    };
+    let mut first = commit(0);
+    assert!((&mut first).now_or_never().is_none());
+    while writes.load(Ordering::SeqCst) == 0 {
+        std::thread::yield_now();
+    }
+    let mut others: Vec<_> = (1..=32).map(commit).collect();
+    for other in &mut others {
+        assert!(other.now_or_never().is_none(), "it has to wait for the first");
+    }
+    go.send(()).unwrap();
+    first.await.unwrap();
+    let answers = futures_util::future::join_all(others).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!(writes.load(Ordering::SeqCst), 2);
 }
 
 /// Waits on a thread that is not one of the runtime's.

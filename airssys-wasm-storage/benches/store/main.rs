@@ -14,12 +14,13 @@ use tokio::task::JoinSet;
 mod mix;
 mod raw;
 mod records;
+mod room;
 mod subjects;
 
 use mix::{Mix, Step};
 use raw::Raw;
 use records::{Numbers, fill, fill_raw, key, namespace, stored, value};
-use subjects::{SUBJECTS, Subject};
+use subjects::{CACHE, SUBJECTS, Subject};
 
 const ENTRIES: u64 = 100_000;
 /// Bytes of a value, but in the mixes.
@@ -28,6 +29,9 @@ const VALUE: usize = 128;
 const ROUND: Duration = Duration::from_millis(300);
 
 fn main() -> ExitCode {
+    if let Some(ended) = room::child() {
+        return ended;
+    }
     bench::run("store", |bench| {
         for subject in SUBJECTS {
             get(bench, subject);
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
             for mix in Mix::ALL {
                 mixed(bench, subject, mix);
             }
+            room::space(bench, subject);
+            room::crash(bench, subject);
         }
     })
 }
@@ -59,7 +65,7 @@ impl Pair {
         let folder =
             tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written to");
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
-        let store = (subject.store)(&folder.path().join("store"));
+        let store = (subject.store)(&folder.path().join("store"), CACHE);
         let raw = (subject.raw)(&folder.path().join("raw"));
         runtime.block_on(fill(&*store, entries, size));
         fill_raw(&*raw, entries, size);

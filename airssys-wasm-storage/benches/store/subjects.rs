@@ -3,10 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use airssys_wasm_core::storage::StorageBackend;
-use airssys_wasm_storage::{MemoryStore, RedbOptions, RedbStore};
+use airssys_wasm_core::component::ByteSize;
+use airssys_wasm_storage::{Maintenance, MemoryStore, RedbOptions, RedbStore};
 
 use crate::raw::{self, Raw};
+
+/// The memory for cached pages that the stores and their engines have, where nothing else is said.
+pub(crate) const CACHE: ByteSize = ByteSize::mib(64);
 
 /// A store and the engine that it is made of.
 pub(crate) struct Subject {
@@ -16,7 +19,8 @@ pub(crate) struct Subject {
     pub(crate) in_memory: bool,
     /// How many times the device's own time to synchronise a durable commit may take.
     pub(crate) syncs: f64,
-    pub(crate) store: fn(&Path) -> Arc<dyn StorageBackend>,
+    /// Opens the store, with so much cache.
+    pub(crate) store: fn(&Path, ByteSize) -> Arc<dyn Maintenance>,
     pub(crate) raw: fn(&Path) -> Box<dyn Raw>,
 }
 
@@ -27,7 +31,7 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         raw_alone: "BTreeMap, one after the other",
         in_memory: true,
         syncs: 0.0,
-        store: |_| Arc::new(MemoryStore::new()),
+        store: |_, _| Arc::new(MemoryStore::new()),
         raw: |_| Box::new(raw::map::Map::default()),
     },
     Subject {
@@ -36,7 +40,10 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         raw_alone: "redb by hand, one after the other",
         in_memory: false,
         syncs: 3.5,
-        store: |path| Arc::new(RedbStore::open(path, RedbOptions::default()).expect("the file can be made")),
+        store: |path, cache| {
+            let options = RedbOptions { cache, ..RedbOptions::default() };
+            Arc::new(RedbStore::open(path, options).expect("the file can be made"))
+        },
         raw: |path| Box::new(raw::redb::open(path)),
     },
     #[cfg(feature = "fjall")]
@@ -46,9 +53,10 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         raw_alone: "fjall by hand, one after the other",
         in_memory: false,
         syncs: 2.5,
-        store: |path| {
+        store: |path, cache| {
             use airssys_wasm_storage::{FjallOptions, FjallStore};
-            Arc::new(FjallStore::open(path, FjallOptions::default()).expect("the folder can be made"))
+            let options = FjallOptions { cache, ..FjallOptions::default() };
+            Arc::new(FjallStore::open(path, options).expect("the folder can be made"))
         },
         raw: |path| Box::new(raw::fjall::open(path)),
     },
@@ -59,9 +67,10 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         raw_alone: "sled by hand, one after the other",
         in_memory: false,
         syncs: 2.5,
-        store: |path| {
+        store: |path, cache| {
             use airssys_wasm_storage::{SledOptions, SledStore};
-            Arc::new(SledStore::open(path, SledOptions::default()).expect("the folder can be made"))
+            let options = SledOptions { cache, ..SledOptions::default() };
+            Arc::new(SledStore::open(path, options).expect("the folder can be made"))
         },
         raw: |path| Box::new(raw::sled::open(path)),
     },
@@ -72,9 +81,10 @@ pub(crate) const SUBJECTS: &[Subject] = &[
         raw_alone: "RocksDB by hand, one after the other",
         in_memory: false,
         syncs: 2.5,
-        store: |path| {
+        store: |path, cache| {
             use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
-            Arc::new(RocksDbStore::open(path, RocksDbOptions::default()).expect("the folder can be made"))
+            let options = RocksDbOptions { cache, ..RocksDbOptions::default() };
+            Arc::new(RocksDbStore::open(path, options).expect("the folder can be made"))
         },
         raw: |path| Box::new(raw::rocksdb::open(path)),
     },

@@ -161,6 +161,11 @@ impl<E: KeyValueEngine> Committer<E> {
         Ok(Some(replaced))
     }
 
+    /// Whether a commit with [`Durability::Eventual`] waits for no medium now: it needs no new lease.
+    pub(super) fn is_quick(&self) -> bool {
+        self.counters.version < self.counters.lease
+    }
+
     /// Whether [`sweep`](Self::sweep) has something to do now.
     pub(super) fn can_sweep(&self) -> bool {
         let oldest = self.retired.front().map(|(_, version)| *version);

@@ -1,17 +1,19 @@
-//! The writer: one thread that takes the turn for everybody and applies concurrent commits together.
+//! The writer: one thread that takes the turn for everybody and applies concurrent commits together. A commit that nobody waits
+//! for a medium with is applied by its caller, when the turn is free and nobody came before.
 
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use airssys_wasm_core::error::{Result, StorageFault, WasmError};
-use airssys_wasm_core::storage::{CommitOutcome, MAX_BATCH_BYTES};
+use airssys_wasm_core::storage::{CommitOutcome, Durability, MAX_BATCH_BYTES};
 
 use super::OPEN;
 use super::commit::{Committer, Proposal};
 use crate::engine::KeyValueEngine;
+use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
 use crate::sync::thread::{self, JoinHandle};
-use crate::sync::{Mutex, OwnedSemaphorePermit, Semaphore, oneshot};
+use crate::sync::{Mutex, MutexGuard, OwnedSemaphorePermit, Semaphore, oneshot};
 
 /// The most batches of one engine transaction.
 const MAX_GROUP: usize = 512;
@@ -24,11 +26,14 @@ const SWEEP: usize = 256;
 /// What a queued batch counts beside its keys and values.
 const BATCH_OVERHEAD: usize = 1 << 10;
 
-/// The queue in front of the thread.
+/// The turn, and the queue in front of the thread.
 #[derive(Debug)]
-pub(super) struct Writer {
+pub(super) struct Writer<E: KeyValueEngine> {
+    turn: Arc<Mutex<Committer<E>>>,
     /// None once the store is being dropped.
     jobs: Option<Sender<Job>>,
+    /// How many commits were queued and are not over. While there are any, nobody overtakes them.
+    queued: Arc<AtomicUsize>,
     room: Arc<Semaphore>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -38,6 +43,8 @@ enum Job {
     Commit(Box<Queued>),
     Sync(oneshot::Sender<Result<()>>),
     Compact(oneshot::Sender<Result<()>>),
+    /// Somebody else had the turn: there may be something to flush or to sweep.
+    Look,
     Close(oneshot::Sender<Result<()>>),
 }
 
@@ -48,16 +55,21 @@ struct Queued {
     _room: OwnedSemaphorePermit,
 }
 
-impl Writer {
+impl<E: KeyValueEngine> Writer<E> {
     /// Starts the thread.
-    pub(super) fn start<E: KeyValueEngine>(
-        committer: Committer<E>,
-        flush_interval: Duration,
-    ) -> Result<Self> {
+    pub(super) fn start(committer: Committer<E>, flush_interval: Duration) -> Result<Self> {
         let (jobs, queue) = mpsc::channel();
+        let (turn, queued) = (Arc::new(Mutex::new(committer)), Arc::new(AtomicUsize::new(0)));
+        let work = Loop {
+            turn: Arc::clone(&turn),
+            queue,
+            queued: Arc::clone(&queued),
+            flush_interval,
+            flush_at: None,
+        };
         let thread = thread::Builder::new()
             .name("airssys-storage".to_owned())
-            .spawn(move || Loop { committer, queue, flush_interval, flush_at: None }.run())
+            .spawn(move || work.run())
             .map_err(|cause| {
                 WasmError::storage(OPEN, StorageFault::Io)
                     .saying("the writer thread could not be started")
@@ -65,17 +77,42 @@ impl Writer {
                     .advising("Raise the limit of threads for this process.")
             })?;
         let room = Arc::new(Semaphore::new(MAX_QUEUE_BYTES));
-        Ok(Self { jobs: Some(jobs), room, thread: Mutex::new(Some(thread)) })
+        Ok(Self { turn, jobs: Some(jobs), queued, room, thread: Mutex::new(Some(thread)) })
     }
 
     /// None when the thread has ended.
     pub(super) async fn commit(&self, proposal: Proposal) -> Option<Result<CommitOutcome>> {
+        if let Some(outcome) = self.commit_here(&proposal) {
+            return Some(outcome);
+        }
         let bytes = proposal.batch.bytes().saturating_add(BATCH_OVERHEAD).min(MAX_QUEUE_BYTES);
         let room =
             Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok()?;
         let (answer, answered) = oneshot::channel();
+        self.queued.fetch_add(1, Ordering::SeqCst);
         self.ask(Job::Commit(Box::new(Queued { proposal, answer, _room: room })))?;
         answered.await.ok()
+    }
+
+    /// Commits on the calling thread, where that waits neither for a medium nor for somebody else.
+    fn commit_here(&self, proposal: &Proposal) -> Option<Result<CommitOutcome>> {
+        if proposal.durability == Durability::Immediate {
+            return None;
+        }
+        // A turn in which somebody panicked is no turn any more: the thread has ended or will.
+        let mut committer = self.turn.try_lock().ok()?;
+        // Also those whose callers have gone away: what was asked for first is done first.
+        if self.queued.load(Ordering::SeqCst) > 0 || !committer.is_quick() {
+            return None;
+        }
+        let waited = committer.undurable() || committer.can_sweep();
+        let outcome = committer.commit(&[proposal]).pop();
+        let waits = committer.undurable() || committer.can_sweep();
+        drop(committer);
+        if waits && !waited {
+            let _ = self.ask(Job::Look);
+        }
+        outcome
     }
 
     /// None when the thread has ended.
@@ -119,7 +156,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl<E: KeyValueEngine> Drop for Writer<E> {
     fn drop(&mut self) {
         self.jobs = None;
         self.join();
@@ -128,8 +165,9 @@ impl Drop for Writer {
 
 /// What the thread does.
 struct Loop<E: KeyValueEngine> {
-    committer: Committer<E>,
+    turn: Arc<Mutex<Committer<E>>>,
     queue: Receiver<Job>,
+    queued: Arc<AtomicUsize>,
     flush_interval: Duration,
     flush_at: Option<Instant>,
 }
@@ -143,17 +181,18 @@ impl<E: KeyValueEngine> Loop<E> {
                     Job::Commit(first) => job = self.commit(first),
                     // A caller who has gone away does not want the answer.
                     Job::Sync(answer) => {
-                        let synced = self.committer.sync();
+                        let synced = self.committer().sync();
                         self.settle();
                         let _ = answer.send(synced);
                     }
                     Job::Compact(answer) => {
-                        let compacted = self.committer.compact();
+                        let compacted = self.committer().compact();
                         self.settle();
                         let _ = answer.send(compacted);
                     }
+                    Job::Look => self.settle(),
                     Job::Close(answer) => {
-                        let closed = self.committer.close();
+                        let closed = self.committer().close();
                         drop(self);
                         let _ = answer.send(closed);
                         return;
@@ -162,19 +201,27 @@ impl<E: KeyValueEngine> Loop<E> {
             }
         }
         // Nobody is left to be told; what was lost was promised to nobody as durable.
-        let _ = self.committer.close();
+        let _ = self.committer().close();
+    }
+
+    /// The turn.
+    ///
+    /// # Panics
+    /// When somebody panicked in it: what the books hold then is not known, and the thread ends.
+    fn committer(&self) -> MutexGuard<'_, Committer<E>> {
+        self.turn.lock().expect("nobody panicked while it was his turn")
     }
 
     /// The next job; flushes when it is time. None when the store has been dropped and the queue is empty.
     fn next(&mut self) -> Option<Job> {
         loop {
             // Whoever asks for something goes first.
-            if self.committer.can_sweep() {
+            if self.committer().can_sweep() {
                 match self.queue.try_recv() {
                     Ok(job) => return Some(job),
                     Err(TryRecvError::Disconnected) => return None,
                     Err(TryRecvError::Empty) => {
-                        self.committer.sweep(SWEEP);
+                        self.committer().sweep(SWEEP);
                         self.settle();
                     }
                 }
@@ -199,7 +246,7 @@ impl<E: KeyValueEngine> Loop<E> {
 
     fn flush(&mut self) {
         // A failure makes the store read-only; whoever commits or synchronises next is told.
-        let _ = self.committer.sync();
+        let _ = self.committer().sync();
         self.flush_at = None;
     }
 
@@ -222,7 +269,8 @@ impl<E: KeyValueEngine> Loop<E> {
             }
         }
         let proposals: Vec<_> = group.iter().map(|queued| &queued.proposal).collect();
-        let answers = self.committer.commit(&proposals);
+        let answers = self.committer().commit(&proposals);
+        self.queued.fetch_sub(group.len(), Ordering::SeqCst);
         self.settle();
         for (queued, answer) in group.into_iter().zip(answers) {
             let _ = queued.answer.send(answer);
@@ -235,7 +283,8 @@ impl<E: KeyValueEngine> Loop<E> {
 
     /// Sets or forgets the time of the next flush, after something was written.
     fn settle(&mut self) {
-        if self.committer.undurable() {
+        let undurable = self.committer().undurable();
+        if undurable {
             self.flush_at.get_or_insert_with(|| Instant::now() + self.flush_interval);
         } else {
             self.flush_at = None;
