@@ -44,6 +44,10 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: StorageCommand,
     },
+    /// Holds the engines and stores of this build to their contracts, and shows the verdicts.
+    ///
+    /// Without --engine and --store, all of them. The exit code is 9 when a contract is broken.
+    Conformance(ConformanceArguments),
     /// Prints a completion script.
     Completions {
         /// The shell that the script is for.
@@ -280,6 +284,39 @@ impl StoreArguments {
     pub(crate) fn place(&self) -> StoreAt {
         StoreAt { kind: self.store, path: self.path.clone() }
     }
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = exit_code::help())]
+pub(crate) struct ConformanceArguments {
+    /// An engine to judge; repeatable
+    #[arg(long, value_name = "ENGINE")]
+    pub(crate) engine: Vec<Engine>,
+
+    /// A store to judge: `memory`, or a kind of store; repeatable
+    #[arg(long, value_name = "STORE")]
+    pub(crate) store: Vec<stores::Judged>,
+
+    /// Only the contracts whose ids hold this text
+    #[arg(long, value_name = "ID")]
+    pub(crate) filter: Option<String>,
+
+    /// How the verdicts are written
+    #[arg(long, value_name = "FORMAT", default_value = "table")]
+    pub(crate) output: ReportFormat,
+}
+
+/// How verdicts are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportFormat {
+    /// For people: a line for each contract, a column for each backend
+    Table,
+    /// For programs: one JSON object a line
+    Json,
+    /// For build servers: XML
+    Junit,
+    /// For documents
+    Markdown,
 }
 
 /// How a table is written.

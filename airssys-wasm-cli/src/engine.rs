@@ -17,6 +17,20 @@ pub(crate) enum Engine {
     Wasmer,
 }
 
+impl Engine {
+    /// Every engine that this build has.
+    pub(crate) const fn in_this_build() -> &'static [Self] {
+        if cfg!(feature = "wasmer") { &[Self::Wasmtime, Self::Wasmer] } else { &[Self::Wasmtime] }
+    }
+
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Wasmtime => "wasmtime",
+            Self::Wasmer => "wasmer",
+        }
+    }
+}
+
 /// An engine that reserves no address space beforehand.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ mod arguments;
 mod audit_lines;
 mod components;
 mod configuration;
+mod conformance;
 mod diagnostics;
 mod engine;
 mod exit_code;
@@ -34,6 +35,7 @@ fn main() -> process::ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
         Command::Storage { command } => storage::run(&command),
+        Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Completions { shell } => {
             let mut command = Arguments::command();
             let name = command.get_name().to_owned();

@@ -147,6 +147,35 @@ impl Place {
     }
 }
 
+/// A store to be judged: `memory` or a kind.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Judged {
+    Memory,
+    OnDisk(&'static StoreKind),
+}
+
+impl Judged {
+    /// All of this build.
+    pub(crate) fn all() -> Vec<Self> {
+        std::iter::once(Self::Memory).chain(KINDS.iter().map(Self::OnDisk)).collect()
+    }
+}
+
+impl FromStr for Judged {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "memory" { Ok(Self::Memory) } else { kind(text).map(Self::OnDisk) }
+    }
+}
+
+impl StoreKind {
+    /// Opens the store at `path`, or makes an empty one there.
+    pub(crate) fn open_or_make(&self, path: &Path) -> Result<Box<dyn Maintenance>, WasmError> {
+        (self.open)(path)
+    }
+}
+
 impl StoreAt {
     /// Opens a store that is there.
     pub(crate) fn open(&self) -> Result<Box<dyn Maintenance>, Problem> {

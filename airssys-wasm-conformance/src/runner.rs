@@ -121,6 +121,13 @@ impl<B: Bench> Suite<B> {
         self.run_selected(&self.contracts, None, &mut |_| {})
     }
 
+    /// Runs the contracts whose ids hold `filter` in silence. There may be none.
+    pub fn report_of(&self, filter: &str) -> Report {
+        let selected: Vec<_> =
+            self.contracts.iter().filter(|contract| contract.id.contains(filter)).copied().collect();
+        self.run_selected(&selected, None, &mut |_| {})
+    }
+
     /// Runs one contract in silence; none when there is no contract of this name.
     pub fn verdict(&self, id: &str) -> Option<Verdict> {
         let contract = self.contracts.iter().find(|contract| contract.id == id)?;

@@ -22,7 +22,7 @@ use crate::store::Store;
 
 const KEYSPACE: &str = "airssys-wasm";
 /// So much is kept in memory before it is sorted into the trees; an opening after a crash reads a few times as much again.
-const MEMTABLE: u64 = 16 << 20;
+const MEMTABLE: u64 = 8 << 20;
 
 /// A store in a folder of fjall's.
 ///
@@ -43,7 +43,8 @@ pub type FjallStore = Store<FjallEngine>;
 /// How a fjall store is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FjallOptions {
-    /// Memory for cached blocks. What was written and is not sorted into the trees yet comes on top, some 64 MiB at the most.
+    /// Memory for cached blocks. What was written and is not sorted into the trees yet comes on top: a gibibyte used
+    /// with 16 MiB of cache took 113 MiB.
     pub cache: ByteSize,
     /// How long a commit with [`Durability::Eventual`] may stay without protection from a loss of power.
     pub flush_interval: Duration,

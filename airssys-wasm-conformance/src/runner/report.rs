@@ -37,6 +37,16 @@ impl Verdict {
         }
     }
 
+    /// Why it is not simply held.
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Self::Held => None,
+            Self::Refused(feature) => Some(format!("{feature} is not offered, and refused")),
+            Self::Deviates { reason, .. } => Some(reason.clone()),
+            Self::Broken(broken) => Some(broken.to_string()),
+        }
+    }
+
     /// Whether the run fails.
     pub const fn is_broken(&self) -> bool {
         matches!(self, Self::Broken(_))
@@ -57,20 +67,19 @@ pub struct Line {
 }
 
 impl Line {
+    /// What it promises, without the breaks between lines of its source.
+    pub fn promise_in_one_line(&self) -> String {
+        one_line(self.promise)
+    }
+
     /// One line of JSON.
     pub fn to_json(&self) -> String {
-        let why = match &self.verdict {
-            Verdict::Held => None,
-            Verdict::Refused(feature) => Some(format!("{feature} is not offered, and refused")),
-            Verdict::Deviates { reason, .. } => Some(reason.clone()),
-            Verdict::Broken(broken) => Some(broken.to_string()),
-        };
         json!({
             "type": "contract",
             "id": self.id,
             "promise": one_line(self.promise),
             "verdict": self.verdict.name(),
-            "why": why,
+            "why": self.verdict.why(),
             "milliseconds": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
         })
         .to_string()
@@ -132,6 +141,41 @@ impl Report {
             "milliseconds": u64::try_from(self.took.as_millis()).unwrap_or(u64::MAX),
         })
         .to_string()
+    }
+
+    /// The reports as JUnit XML, which many build servers show: a suite for each backend, a failure for each contract that is
+    /// broken.
+    ///
+    /// # Errors
+    /// When a text cannot be written as XML.
+    pub fn to_junit<'a>(
+        reports: impl IntoIterator<Item = &'a Self>,
+    ) -> Result<String, quick_junit::SerializeError> {
+        use quick_junit::{NonSuccessKind, TestCase, TestCaseStatus, TestSuite};
+
+        let mut junit = quick_junit::Report::new("airssys-wasm conformance");
+        for report in reports {
+            let mut suite = TestSuite::new(report.backend.as_str());
+            suite.set_time(report.took);
+            for line in &report.lines {
+                let status = match &line.verdict {
+                    Verdict::Broken(broken) => {
+                        let mut failure = TestCaseStatus::non_success(NonSuccessKind::Failure);
+                        failure.set_message(broken.to_string());
+                        failure
+                    }
+                    _ => TestCaseStatus::success(),
+                };
+                let mut case = TestCase::new(line.id, status);
+                case.set_classname(report.backend.as_str()).set_time(line.took);
+                if let Some(why) = line.verdict.why() {
+                    case.set_system_out(format!("{}: {why}", line.verdict.name()));
+                }
+                suite.add_test_case(case);
+            }
+            junit.add_test_suite(suite);
+        }
+        junit.to_string()
     }
 
     /// How many contracts of a group are held, refused, deviating and broken; of all groups, for the empty prefix.

@@ -14,7 +14,7 @@ pub(crate) struct Fjall {
 pub(crate) fn open(path: &Path) -> Fjall {
     let database = Database::builder(path).cache_size(64 << 20).open().expect("the folder can be made");
     // As large as the store's.
-    let options = || KeyspaceCreateOptions::default().max_memtable_size(16 << 20);
+    let options = || KeyspaceCreateOptions::default().max_memtable_size(8 << 20);
     let keyspace = database.keyspace("bench", options).expect("the keyspace is new");
     Fjall { database, keyspace }
 }

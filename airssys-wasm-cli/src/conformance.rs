@@ -1,0 +1,201 @@
+//! `airssys-wasm conformance`: whether the engines and stores of this build keep their contracts.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+
+use airssys_wasm::core::config::RuntimeConfig;
+use airssys_wasm::storage::{Maintenance, MemoryStore};
+use airssys_wasm_conformance::runner::{Bench, Report, Suite, Verdict};
+use airssys_wasm_conformance::{engine as engines, storage as storages};
+use comfy_table::{Table, presets};
+use serde::Serialize;
+
+use crate::arguments::{ConformanceArguments, ReportFormat};
+use crate::diagnostics::Problem;
+use crate::engine::{self, Engine};
+use crate::exit_code::Exit;
+use crate::stores;
+
+/// Runs the command.
+pub(crate) fn run(arguments: &ConformanceArguments) -> Exit {
+    let judged = judge(arguments);
+    judged.and_then(|judged| judged.show(arguments.output)).unwrap_or_else(|problem| {
+        problem.show();
+        problem.exit()
+    })
+}
+
+/// What was found out, of engines and of stores.
+struct Judged([Vec<Report>; 2]);
+
+fn judge(arguments: &ConformanceArguments) -> Result<Judged, Problem> {
+    // Whoever asks for one kind of backend asks for that kind alone.
+    let everything = arguments.engine.is_empty() && arguments.store.is_empty();
+    let engines_asked = if everything { Engine::in_this_build() } else { &arguments.engine };
+    let mut reports = [Vec::new(), Vec::new()];
+    for &asked in engines_asked {
+        // An engine that is not in this build is refused before anything is run.
+        engine::make(asked, &RuntimeConfig::default())?;
+        let suite = engines::suite(asked.name(), move |config| engine::make(asked, config));
+        reports[0].push(held_to(&suite, arguments));
+    }
+    let stores_asked = if everything { stores::Judged::all() } else { arguments.store.clone() };
+    for asked in stores_asked {
+        let suite = match asked {
+            stores::Judged::Memory => storages::suite("memory", |_| Ok(Arc::new(MemoryStore::new()))),
+            stores::Judged::OnDisk(kind) => storages::suite(kind.name, |folder| {
+                let store: Arc<dyn Maintenance> = kind.open_or_make(&folder.join("store"))?.into();
+                Ok(store)
+            }),
+        };
+        reports[1].push(held_to(&suite, arguments));
+    }
+    if reports.iter().flatten().all(|report| report.lines.is_empty()) {
+        let filter = arguments.filter.as_deref().unwrap_or_default();
+        return Err(Problem::usage(format!("no contract matches `{}`", filter.escape_debug()))
+            .advising("Leave the filter away to see every id."));
+    }
+    Ok(Judged(reports))
+}
+
+fn held_to<B: Bench>(suite: &Suite<B>, arguments: &ConformanceArguments) -> Report {
+    let report = suite.report_of(arguments.filter.as_deref().unwrap_or_default());
+    if io::stderr().is_terminal() {
+        let broken = report.broken().count();
+        let kept = report.lines.len() - broken;
+        let _ = writeln!(
+            io::stderr(),
+            "{}: {kept} kept, {broken} broken, {:.1} s",
+            report.backend,
+            report.took.as_secs_f64()
+        );
+    }
+    report
+}
+
+/// A verdict as programs read it.
+#[derive(Serialize)]
+struct Object<'a> {
+    backend: &'a str,
+    id: &'a str,
+    promise: String,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<String>,
+    milliseconds: u128,
+}
+
+impl Judged {
+    fn show(&self, format: ReportFormat) -> Result<Exit, Problem> {
+        let text = match format {
+            ReportFormat::Table => self.tables(),
+            ReportFormat::Json => self.json()?,
+            ReportFormat::Junit => Report::to_junit(self.reports()).map_err(|cause| {
+                Problem::usage("the report cannot be written as XML").because(cause).exiting(Exit::Host)
+            })?,
+            ReportFormat::Markdown => self.markdown(),
+        };
+        io::stdout().write_all(text.as_bytes()).map_err(|cause| {
+            Problem::usage("standard output cannot be written to").because(cause).exiting(Exit::Host)
+        })?;
+        for report in self.reports() {
+            for (id, broken) in report.broken() {
+                Problem::usage(format!("`{}` breaks {id}", report.backend))
+                    .because(broken)
+                    .exiting(Exit::Host)
+                    .show();
+            }
+        }
+        Ok(if self.reports().all(Report::is_success) { Exit::Success } else { Exit::Host })
+    }
+
+    fn reports(&self) -> impl Iterator<Item = &Report> {
+        self.0.iter().flatten()
+    }
+
+    fn json(&self) -> Result<String, Problem> {
+        let mut text = String::new();
+        for report in self.reports() {
+            for line in &report.lines {
+                let object = Object {
+                    backend: &report.backend,
+                    id: line.id,
+                    promise: line.promise_in_one_line(),
+                    verdict: line.verdict.name(),
+                    why: line.verdict.why(),
+                    milliseconds: line.took.as_millis(),
+                };
+                let written = serde_json::to_string(&object);
+                text += &written.map_err(|cause| {
+                    Problem::usage("a verdict is not JSON").because(cause).exiting(Exit::Host)
+                })?;
+                text.push('\n');
+            }
+        }
+        Ok(text)
+    }
+
+    fn tables(&self) -> String {
+        let mut text = String::new();
+        for reports in self.0.iter().filter(|reports| !reports.is_empty()) {
+            let mut table = Table::new();
+            table.load_style(presets::NOTHING);
+            let head = reports.iter().map(|report| report.backend.as_str());
+            table.set_header(std::iter::once("contract").chain(head));
+            for (id, _, verdicts) in rows(reports) {
+                let verdicts = verdicts.into_iter().map(|verdict| verdict.map_or("", Verdict::name));
+                table.add_row(std::iter::once(id).chain(verdicts));
+            }
+            if !text.is_empty() {
+                text.push('\n');
+            }
+            text += &table.trim_fmt();
+            text.push('\n');
+        }
+        text
+    }
+
+    fn markdown(&self) -> String {
+        let mut text = String::new();
+        let mut reasons = Vec::new();
+        for (reports, kind) in
+            self.0.iter().zip(["Engines", "Stores"]).filter(|(reports, _)| !reports.is_empty())
+        {
+            text += &format!("## {kind}\n\n| contract | promise |");
+            reports.iter().for_each(|report| text += &format!(" {} |", report.backend));
+            text += &format!("\n| --- | --- |{}\n", " --- |".repeat(reports.len()));
+            for (id, promise, verdicts) in rows(reports) {
+                text += &format!("| `{id}` | {} |", promise.replace('|', "\\|"));
+                for (verdict, report) in verdicts.into_iter().zip(reports) {
+                    text += &format!(" {} |", verdict.map_or("", Verdict::name));
+                    if let Some(why) = verdict.and_then(Verdict::why) {
+                        reasons.push(format!("- {}, `{id}`: {why}\n", report.backend));
+                    }
+                }
+                text.push('\n');
+            }
+            text.push('\n');
+        }
+        if !reasons.is_empty() {
+            text += "## What is not simply held\n\n";
+            reasons.iter().for_each(|reason| text += reason);
+            text.push('\n');
+        }
+        text.truncate(text.trim_end().len());
+        text.push('\n');
+        text
+    }
+}
+
+/// A contract, its promise, and the verdict of each report.
+fn rows(reports: &[Report]) -> Vec<(&'static str, String, Vec<Option<&Verdict>>)> {
+    let first = reports.iter().flat_map(|report| &report.lines);
+    let mut ids: Vec<(&'static str, String)> = Vec::new();
+    for line in first {
+        if !ids.iter().any(|(id, _)| *id == line.id) {
+            ids.push((line.id, line.promise_in_one_line()));
+        }
+    }
+    let verdicts = |id| reports.iter().map(|report| report.verdict(id)).collect();
+    ids.into_iter().map(|(id, promise)| (id, promise, verdicts(id))).collect()
+}
