@@ -333,13 +333,17 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
     async fn get(&self, namespace: &Namespace, key: &Key) -> Result<Option<Record>> {
         let shared = &*self.shared;
         shared.check_open(GET)?;
-        let Some(id) = shared.namespaces.id(namespace) else { return Ok(None) };
-        let stored = layout::record(id, key);
-        match shared.engine.get(&stored, |sealed| envelope::record(&stored, sealed)) {
-            Ok(None) => Ok(None),
-            Ok(Some(Ok(record))) => Ok(Some(record)),
-            Ok(Some(Err(fault))) => Err(shared.damaged(GET, fault, namespace, key)),
-            Err(error) => Err(shared.engine_failed(GET, error)),
+        loop {
+            let Some(id) = shared.namespaces.id(namespace) else { return Ok(None) };
+            let stored = layout::record(id, key);
+            match shared.engine.get(&stored, |sealed| envelope::record(&stored, sealed)) {
+                // It was cleared meanwhile, and swept: what was written since counts.
+                Ok(None) if shared.namespaces.id(namespace) != Some(id) => {}
+                Ok(None) => return Ok(None),
+                Ok(Some(Ok(record))) => return Ok(Some(record)),
+                Ok(Some(Err(fault))) => return Err(shared.damaged(GET, fault, namespace, key)),
+                Err(error) => return Err(shared.engine_failed(GET, error)),
+            }
         }
     }
 
@@ -365,7 +369,7 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome> {
-        self.shared.commit(&self.turn, Proposal { batch, durability, read: None }).await
+        self.shared.commit(&self.turn, Proposal { batch, durability, read: None, _held: None }).await
     }
 
     async fn begin(&self) -> Result<Box<dyn StorageTransaction>> {

@@ -1,6 +1,7 @@
 //! The commit turn: preconditions, quotas, versions and usage of a group of batches, judged one after another and applied as one.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -26,6 +27,8 @@ pub(super) struct Proposal {
     pub(super) durability: Durability,
     /// What the batch depends on, if it is that of a transaction.
     pub(super) read: Option<(Ticket, Reads)>,
+    /// Keeps what the reads are compared with until the batch is judged, also when its caller has gone away.
+    pub(super) _held: Option<Box<dyn fmt::Debug + Send + Sync>>,
 }
 
 /// The one who commits. Whoever holds it has the turn.

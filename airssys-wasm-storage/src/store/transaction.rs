@@ -27,6 +27,8 @@ pub(super) struct Transaction<E: KeyValueEngine> {
     /// A store that is gone is not kept by its transactions.
     turn: Weak<Turn<E>>,
     ticket: Ticket,
+    /// None once the commit has it.
+    held: Option<Held<E>>,
     reads: Reads,
     writes: BTreeMap<Namespace, Writes>,
     quotas: Vec<(Namespace, Quota)>,
@@ -46,10 +48,12 @@ struct Part {
 
 impl<E: KeyValueEngine> Transaction<E> {
     pub(super) async fn begin(shared: &Arc<Shared<E>>, turn: &Arc<Turn<E>>) -> Self {
+        let ticket = shared.history.begin().await;
         Self {
             shared: Arc::clone(shared),
             turn: Arc::downgrade(turn),
-            ticket: shared.history.begin().await,
+            ticket,
+            held: Some(Held { shared: Arc::clone(shared), ticket }),
             reads: Reads::default(),
             writes: BTreeMap::new(),
             quotas: Vec::new(),
@@ -287,11 +291,19 @@ impl<E: KeyValueEngine> StorageTransaction for Transaction<E> {
             batch.limit(namespace, *quota);
         }
         let read = Some((self.ticket, std::mem::take(&mut self.reads)));
-        self.shared.commit(&turn, Proposal { batch, durability, read }).await
+        let _held = self.held.take().map(|held| Box::new(held) as _);
+        self.shared.commit(&turn, Proposal { batch, durability, read, _held }).await
     }
 }
 
-impl<E: KeyValueEngine> Drop for Transaction<E> {
+/// The moment of a transaction, kept in the history for as long as this lives.
+#[derive(Debug)]
+struct Held<E: KeyValueEngine> {
+    shared: Arc<Shared<E>>,
+    ticket: Ticket,
+}
+
+impl<E: KeyValueEngine> Drop for Held<E> {
     fn drop(&mut self) {
         self.shared.history.end(self.ticket);
     }

@@ -105,11 +105,11 @@ impl<E: KeyValueEngine> Writer<E> {
         if self.queued.load(Ordering::SeqCst) > 0 || !committer.is_quick() {
             return None;
         }
-        let waited = committer.undurable() || committer.can_sweep();
+        let was_undurable = committer.undurable();
         let outcome = committer.commit(&[proposal]).pop();
-        let waits = committer.undurable() || committer.can_sweep();
+        let tell = (committer.undurable() && !was_undurable) || committer.can_sweep();
         drop(committer);
-        if waits && !waited {
+        if tell {
             let _ = self.ask(Job::Look);
         }
         outcome
