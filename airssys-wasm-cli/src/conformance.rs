@@ -8,7 +8,6 @@ use airssys_wasm::storage::{Maintenance, MemoryStore};
 use airssys_wasm_conformance::runner::{Bench, Report, Suite, Verdict};
 use airssys_wasm_conformance::{engine as engines, storage as storages};
 use comfy_table::{Table, presets};
-use serde::Serialize;
 
 use crate::arguments::{ConformanceArguments, ReportFormat};
 use crate::diagnostics::Problem;
@@ -73,23 +72,11 @@ fn held_to<B: Bench>(suite: &Suite<B>, arguments: &ConformanceArguments) -> Repo
     report
 }
 
-/// A verdict as programs read it.
-#[derive(Serialize)]
-struct Object<'a> {
-    backend: &'a str,
-    id: &'a str,
-    promise: String,
-    verdict: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<String>,
-    milliseconds: u128,
-}
-
 impl Judged {
     fn show(&self, format: ReportFormat) -> Result<Exit, Problem> {
         let text = match format {
             ReportFormat::Table => self.tables(),
-            ReportFormat::Json => self.json()?,
+            ReportFormat::Json => self.json(),
             ReportFormat::Junit => Report::to_junit(self.reports()).map_err(|cause| {
                 Problem::usage("the report cannot be written as XML").because(cause).exiting(Exit::Host)
             })?,
@@ -113,26 +100,13 @@ impl Judged {
         self.0.iter().flatten()
     }
 
-    fn json(&self) -> Result<String, Problem> {
-        let mut text = String::new();
-        for report in self.reports() {
-            for line in &report.lines {
-                let object = Object {
-                    backend: &report.backend,
-                    id: line.id,
-                    promise: line.promise_in_one_line(),
-                    verdict: line.verdict.name(),
-                    why: line.verdict.why(),
-                    milliseconds: line.took.as_millis(),
-                };
-                let written = serde_json::to_string(&object);
-                text += &written.map_err(|cause| {
-                    Problem::usage("a verdict is not JSON").because(cause).exiting(Exit::Host)
-                })?;
-                text.push('\n');
-            }
-        }
-        Ok(text)
+    fn json(&self) -> String {
+        let lines = |report: &Report| {
+            let lines: Vec<_> =
+                report.lines.iter().map(|line| line.to_json(&report.backend) + "\n").collect();
+            lines.concat()
+        };
+        self.reports().map(lines).collect()
     }
 
     fn tables(&self) -> String {

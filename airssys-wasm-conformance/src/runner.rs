@@ -103,7 +103,7 @@ impl<B: Bench> Suite<B> {
         let total = self.contracts.len();
         let report = self.run_selected(&selected, arguments.test_threads, &mut |line| {
             if json {
-                println!("{}", line.to_json());
+                println!("{}", line.to_json(&self.backend));
             } else {
                 println!("{line}");
             }

@@ -29,6 +29,7 @@ use crate::sync::{Mutex, MutexGuard};
 mod commit;
 mod envelope;
 pub(crate) mod format;
+mod group;
 mod history;
 mod layout;
 mod namespace;
@@ -47,7 +48,7 @@ const SYNC: &str = "storage sync";
 const COMPACT: &str = "storage compact";
 const CLOSE: &str = "storage close";
 
-/// How many records of cleared namespaces a commit removes on the way.
+/// How many records of cleared namespaces a commit removes on the way, beside one for each of its operations.
 const FEW: usize = 64;
 
 /// A store over the engine `E`.
@@ -69,7 +70,9 @@ pub struct Store<E: KeyValueEngine> {
 struct Shared<E> {
     engine: E,
     namespaces: Namespaces,
-    history: History,
+    history: Arc<History>,
+    /// Whether records of cleared namespaces are still to be removed.
+    sweeps: AtomicBool,
     closed: AtomicBool,
     broken: OnceLock<Broken>,
 }
@@ -137,7 +140,8 @@ impl<E: KeyValueEngine> Shared<E> {
         Self {
             engine,
             namespaces: Namespaces::default(),
-            history: History::new(0),
+            history: Arc::new(History::new(0)),
+            sweeps: AtomicBool::new(false),
             closed: AtomicBool::new(false),
             broken: OnceLock::new(),
         }
@@ -256,12 +260,13 @@ impl<E: KeyValueEngine> Shared<E> {
         self.check_open(COMMIT)?;
         self.check_writable(COMMIT)?;
         check_limits(&proposal.batch)?;
+        let operations = proposal.batch.operations();
         let gone = || Err(self.gone(COMMIT));
         match turn {
             Turn::Caller(committer) => {
                 let mut committer = lock(committer);
                 let outcome = committer.commit(&[&proposal]).pop();
-                committer.sweep(FEW);
+                committer.sweep(FEW + operations);
                 outcome.unwrap_or_else(gone)
             }
             Turn::Thread(writer) => writer.commit(proposal).await.unwrap_or_else(gone),
@@ -369,7 +374,7 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
     }
 
     async fn commit(&self, batch: Batch, durability: Durability) -> Result<CommitOutcome> {
-        self.shared.commit(&self.turn, Proposal { batch, durability, read: None, _held: None }).await
+        self.shared.commit(&self.turn, Proposal { batch, durability, read: None }).await
     }
 
     async fn begin(&self) -> Result<Box<dyn StorageTransaction>> {
@@ -379,9 +384,13 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
 
     async fn usage(&self, namespace: &Namespace) -> Result<Usage> {
         self.shared.check_open(USAGE)?;
-        match self.shared.namespaces.id(namespace) {
-            Some(id) => self.shared.usage(id, USAGE).map_err(|error| error.with("namespace", namespace)),
-            None => Ok(Usage::default()),
+        loop {
+            let Some(id) = self.shared.namespaces.id(namespace) else { return Ok(Usage::default()) };
+            let usage = self.shared.usage(id, USAGE).map_err(|error| error.with("namespace", namespace))?;
+            // If it was cleared meanwhile, the books of the old id may have been swept.
+            if self.shared.namespaces.id(namespace) == Some(id) {
+                return Ok(usage);
+            }
         }
     }
 
@@ -397,7 +406,21 @@ impl<E: KeyValueEngine> StorageBackend for Store<E> {
         self.shared.closed.store(true, Ordering::Release);
         match &*self.turn {
             Turn::Caller(committer) => lock(committer).close(),
-            Turn::Thread(writer) => writer.close().await,
+            Turn::Thread(writer) => writer.close().await.unwrap_or_else(|| {
+                let lost = "the writer ended in a panic, and what was not durable then may be lost";
+                Err(self.shared.failed(CLOSE, StorageFault::Io).saying(lost))
+            }),
+        }
+    }
+}
+
+impl<E: KeyValueEngine> Drop for Store<E> {
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        // A transaction that commits may have the turn as well: the engine is released here, whoever is the last.
+        match &*self.turn {
+            Turn::Caller(committer) => drop(lock(committer).close()),
+            Turn::Thread(writer) => writer.end(),
         }
     }
 }

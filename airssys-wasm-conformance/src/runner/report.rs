@@ -72,10 +72,11 @@ impl Line {
         one_line(self.promise)
     }
 
-    /// One line of JSON.
-    pub fn to_json(&self) -> String {
+    /// One line of JSON: what `backend` does about the contract.
+    pub fn to_json(&self, backend: &str) -> String {
         json!({
             "type": "contract",
+            "backend": backend,
             "id": self.id,
             "promise": one_line(self.promise),
             "verdict": self.verdict.name(),

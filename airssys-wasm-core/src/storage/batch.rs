@@ -93,7 +93,8 @@ impl Batch {
         self
     }
 
-    /// Sets a value, and asks for the one that it replaces: see [`CommitOutcome::evicted`].
+    /// Sets a value, and asks for the one that it replaces: see [`CommitOutcome::evicted`]. What one batch asks for is at most
+    /// [`MAX_BATCH_BYTES`](super::MAX_BATCH_BYTES); one that asks for more is refused as too large.
     pub fn replace(&mut self, namespace: &Namespace, key: Key, value: impl Into<Vec<u8>>) -> &mut Self {
         self.replaced.push(self.changes.len());
         self.put(namespace, key, value)

@@ -1,12 +1,14 @@
 //! The stores beside the engines that they are made of, and beside what the device takes to synchronise.
 
 use std::hint::black_box;
+use std::iter::Cycle;
+use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use airssys_wasm_conformance::bench::{self, Bench, Goal, Latencies, LoopGoals};
-use airssys_wasm_core::storage::{Batch, Durability, KeyRange, Precondition, StorageBackend};
+use airssys_wasm_core::storage::{Batch, Durability, KeyRange, Namespace, Precondition, StorageBackend};
 use tempfile::TempDir;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
@@ -19,7 +21,7 @@ mod subjects;
 
 use mix::{Mix, Step};
 use raw::Raw;
-use records::{Numbers, fill, fill_raw, key, namespace, stored, value};
+use records::{fill, fill_raw, key, namespace, stored, value};
 use subjects::{CACHE, SUBJECTS, Subject};
 
 const ENTRIES: u64 = 100_000;
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
     })
 }
 
+type Numbers = Cycle<Range<u64>>;
+
 /// A store and its engine by hand, side by side, with the same records.
 struct Pair {
     name: &'static str,
@@ -56,7 +60,7 @@ struct Pair {
     store: Arc<dyn StorageBackend>,
     raw: Box<dyn Raw>,
     entries: u64,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Pair {
@@ -69,45 +73,52 @@ impl Pair {
         let raw = (subject.raw)(&folder.path().join("raw"));
         runtime.block_on(fill(&*store, entries, size));
         fill_raw(&*raw, entries, size);
-        Self { name: subject.raw_name, runtime, store, raw, entries, _folder: folder }
+        Self { name: subject.raw_name, runtime, store, raw, entries, folder }
     }
 
+    /// The numbers of the records, one after the other, for ever.
     fn numbers(&self) -> Numbers {
-        Numbers::up_to(self.entries)
+        (0..self.entries).cycle()
     }
 }
 
 fn get(bench: &mut Bench, subject: &Subject) {
-    let name = format!("{}, get {VALUE} B of {ENTRIES}", subject.name);
-    if !bench.wants(&name) {
-        return;
-    }
-    let pair = &Pair::new(bench, subject, ENTRIES, VALUE);
-    let mut set = bench.batches(name);
-    let mut numbers = pair.numbers();
-    set.floor(pair.name, move |times| {
-        for _ in 0..times {
-            black_box(pair.raw.get(&key(numbers.next())).expect("it is there"));
-        }
-    });
-    let (namespace, mut numbers) = (namespace(), pair.numbers());
     // A map in memory answers faster than any seam.
     let goal = if subject.in_memory { Goal::Report } else { Goal::AtMostAnd(1.5, 300.0) };
-    set.case("StorageBackend::get", goal, move |times| {
-        pair.runtime.block_on(async {
-            for _ in 0..times {
-                let record =
-                    pair.store.get(&namespace, &stored(numbers.next())).await.expect("it can be read");
-                black_box(record.expect("it is there"));
-            }
-        });
-    });
-    set.run();
+    let by_hand = |raw: &dyn Raw, number| drop(black_box(raw.get(&key(number)).expect("it is there")));
+    reading(
+        bench,
+        subject,
+        &format!("get {VALUE} B of {ENTRIES}"),
+        goal,
+        by_hand,
+        async |store, space, number| {
+            let record = store.get(space, &stored(number)).await.expect("it can be read");
+            black_box(record.expect("it is there"));
+        },
+    );
 }
 
 fn scan(bench: &mut Bench, subject: &Subject) {
     const RECORDS: usize = 1_000;
-    let name = format!("{}, scan of {RECORDS} times {VALUE} B", subject.name);
+    let what = format!("scan of {RECORDS} times {VALUE} B");
+    let by_hand = |raw: &dyn Raw, number| drop(black_box(raw.scan(&key(number), RECORDS)));
+    reading(bench, subject, &what, Goal::Report, by_hand, async |store, space, number| {
+        let range = KeyRange::all().after(&key(number));
+        black_box(store.scan(space, range, RECORDS).await.expect("it can be read"));
+    });
+}
+
+/// Reads, by the number of a record.
+fn reading(
+    bench: &mut Bench,
+    subject: &Subject,
+    what: &str,
+    goal: Goal,
+    by_hand: impl Fn(&dyn Raw, u64),
+    through: impl AsyncFn(&dyn StorageBackend, &Namespace, u64),
+) {
+    let name = format!("{}, {what}", subject.name);
     if !bench.wants(&name) {
         return;
     }
@@ -115,16 +126,13 @@ fn scan(bench: &mut Bench, subject: &Subject) {
     let mut set = bench.batches(name);
     let mut numbers = pair.numbers();
     set.floor(pair.name, move |times| {
-        for _ in 0..times {
-            black_box(pair.raw.scan(&key(numbers.next()), RECORDS));
-        }
+        (0..times).zip(numbers.by_ref()).for_each(|(_, number)| by_hand(&*pair.raw, number));
     });
     let (namespace, mut numbers) = (namespace(), pair.numbers());
-    set.case("StorageBackend::scan", Goal::Report, move |times| {
+    set.case("StorageBackend", goal, move |times| {
         pair.runtime.block_on(async {
-            for _ in 0..times {
-                let range = KeyRange::all().after(&key(numbers.next()));
-                black_box(pair.store.scan(&namespace, range, RECORDS).await.expect("it can be read"));
+            for (_, number) in (0..times).zip(numbers.by_ref()) {
+                through(&*pair.store, &namespace, number).await;
             }
         });
     });
@@ -178,7 +186,7 @@ fn set_durable(bench: &mut Bench, subject: &Subject, changes: usize) {
         return;
     }
     let pair = &Pair::new(bench, subject, ENTRIES, VALUE);
-    let mut device = raw::Device::in_folder(pair._folder.path());
+    let mut device = raw::Device::in_folder(pair.folder.path());
     let mut set = bench.batches(name);
     set.min_rounds(40);
     set.floor("the device: 4 KiB and fdatasync", move |times| (0..times).for_each(|_| device.write()));

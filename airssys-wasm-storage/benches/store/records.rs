@@ -7,33 +7,6 @@ use crate::raw::Raw;
 /// How many records are written at a time before anything is measured.
 const CHUNK: u64 = 1_000;
 
-/// The numbers of the records, one after the other, for ever.
-#[derive(Debug)]
-pub(crate) struct Numbers {
-    entries: u64,
-    next: u64,
-}
-
-impl Numbers {
-    pub(crate) fn up_to(entries: u64) -> Self {
-        Self { entries, next: 0 }
-    }
-
-    pub(crate) fn next(&mut self) -> u64 {
-        let number = self.next;
-        self.next = (self.next + 1) % self.entries;
-        number
-    }
-}
-
-impl Iterator for Numbers {
-    type Item = u64;
-
-    fn next(&mut self) -> Option<u64> {
-        Some(Self::next(self))
-    }
-}
-
 /// The same keys in the same order for everybody; neighbours in time are far from each other in the file.
 pub(crate) fn key(number: u64) -> [u8; 16] {
     let mut key = [0; 16];

@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::sync::{Mutex, MutexGuard, Notify};
@@ -35,6 +35,9 @@ struct State {
     applied: u64,
     /// Whether a commit is under way that is not recorded. Nobody can begin until it is applied.
     unrecorded: bool,
+    /// How many commits have begun, and how many of them are over.
+    started: u64,
+    finished: u64,
     /// How many want to begin.
     waiting: usize,
     running: BTreeMap<u64, Running>,
@@ -54,7 +57,7 @@ struct Running {
     started: Instant,
 }
 
-/// A transaction that runs.
+/// What a transaction shows.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Ticket {
     number: u64,
@@ -111,6 +114,11 @@ impl Reads {
         Ok(())
     }
 
+    /// Bytes of keys and bounds, with what each costs beside them.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn count(&mut self, bytes: usize) -> Result<(), StorageFault> {
         self.bytes += bytes + OVERHEAD;
         if self.bytes > Self::MAX_BYTES { Err(StorageFault::TooLarge) } else { Ok(()) }
@@ -127,6 +135,8 @@ impl History {
         let state = State {
             applied,
             unrecorded: false,
+            started: 0,
+            finished: 0,
             waiting: 0,
             running: BTreeMap::new(),
             next: 0,
@@ -148,18 +158,21 @@ impl History {
         self.lock().applied = applied;
     }
 
-    /// Begins a transaction; waits for a commit that nobody records.
-    pub(super) async fn begin(&self) -> Ticket {
+    /// Begins a transaction. Waits for the commit that is under way, of which others may have seen something already, and for no
+    /// later one, unless nobody records it.
+    pub(super) async fn begin(self: &Arc<Self>) -> Moment {
         let mut waits = Waits { history: self, counted: false };
+        let until = self.lock().started;
         loop {
             let applied = self.applied.notified();
             {
                 let mut state = self.lock();
-                if !state.unrecorded {
+                if !state.unrecorded && state.finished >= until {
                     let (number, moment, started) = (state.next, state.applied, Instant::now());
                     state.next += 1;
                     state.running.insert(number, Running { moment, started });
-                    return Ticket { number, moment, started };
+                    let ticket = Ticket { number, moment, started };
+                    return Moment { history: Arc::clone(self), ticket };
                 }
                 if !waits.counted {
                     state.waiting += 1;
@@ -170,8 +183,7 @@ impl History {
         }
     }
 
-    /// Ends a transaction.
-    pub(super) fn end(&self, ticket: Ticket) {
+    fn end(&self, ticket: Ticket) {
         let mut state = self.lock();
         if state.running.remove(&ticket.number).is_some() {
             state.trim();
@@ -183,6 +195,7 @@ impl History {
         let mut state = self.lock();
         let recorded = state.waiting > 0 || !state.running.is_empty();
         state.unrecorded = !recorded;
+        state.started += 1;
         recorded
     }
 
@@ -220,8 +233,13 @@ impl History {
     pub(super) fn finish_commit(&self, version: Option<u64>) {
         {
             let mut state = self.lock();
-            state.applied = version.unwrap_or(state.applied);
+            match version {
+                Some(version) => state.applied = version,
+                // Nothing was replaced, whatever was given up for it.
+                None => state.floor = state.floor.min(state.applied),
+            }
             state.unrecorded = false;
+            state.finished = state.started;
             if state.running.is_empty() {
                 state.trim();
             }
@@ -290,6 +308,19 @@ impl History {
             return Err(StorageFault::TransactionTooOld);
         }
         Ok(())
+    }
+}
+
+/// The moment of a transaction, kept for as long as this lives.
+#[derive(Debug)]
+pub(super) struct Moment {
+    history: Arc<History>,
+    pub(super) ticket: Ticket,
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        self.history.end(self.ticket);
     }
 }
 
@@ -364,9 +395,15 @@ impl State {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
+
     use super::*;
 
-    fn begin(history: &History) -> Ticket {
+    fn history(applied: u64) -> Arc<History> {
+        Arc::new(History::new(applied))
+    }
+
+    fn begin(history: &Arc<History>) -> Moment {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
         runtime.block_on(history.begin())
     }
@@ -380,25 +417,26 @@ mod tests {
 
     #[test]
     fn each_transaction_sees_its_own_moment() {
-        let history = History::new(4);
+        let history = history(4);
         let first = begin(&history);
         commit(&history, 5, b"a", None);
         let second = begin(&history);
         commit(&history, 6, b"a", Some(b"five"));
         commit(&history, 7, b"b", Some(b"old"));
-        assert_eq!(history.at(first, b"a"), Ok(Some(None)));
-        assert_eq!(history.at(second, b"a"), Ok(Some(Some(b"five".to_vec()))));
-        assert_eq!(history.at(second, b"c"), Ok(None));
-        let all = history.changed(first, Bound::Unbounded, Bound::Unbounded).expect("it is not too old");
+        assert_eq!(history.at(first.ticket, b"a"), Ok(Some(None)));
+        assert_eq!(history.at(second.ticket, b"a"), Ok(Some(Some(b"five".to_vec()))));
+        assert_eq!(history.at(second.ticket, b"c"), Ok(None));
+        let all =
+            history.changed(first.ticket, Bound::Unbounded, Bound::Unbounded).expect("it is not too old");
         assert_eq!(all, [(b"a".to_vec(), None), (b"b".to_vec(), Some(b"old".to_vec()))]);
-        history.end(first);
-        history.end(second);
+        drop(first);
+        drop(second);
         assert!(history.lock().before.is_empty() && history.lock().bytes == 0);
     }
 
     #[test]
     fn what_was_read_and_changed_is_a_conflict() {
-        let history = History::new(0);
+        let history = history(0);
         let ticket = begin(&history);
         let mut reads = Reads::default();
         reads.add_key(b"key".to_vec()).expect("it is not much");
@@ -407,35 +445,35 @@ mod tests {
         for (version, key) in [(1, b"other".as_slice()), (2, b"l\xff"), (3, b"p"), (4, b"keys")] {
             commit(&history, version, key, None);
             let expected = (key == b"other").then(|| key.to_vec());
-            assert_eq!(history.conflict(ticket, &reads).expect("it is not too old"), expected.clone());
+            assert_eq!(history.conflict(ticket.ticket, &reads).expect("it is not too old"), expected.clone());
             if expected.is_some() {
                 history.lock().drop_oldest();
             }
         }
         commit(&history, 5, b"key", None);
-        assert_eq!(history.conflict(ticket, &reads), Ok(Some(b"key".to_vec())));
+        assert_eq!(history.conflict(ticket.ticket, &reads), Ok(Some(b"key".to_vec())));
     }
 
     #[test]
     fn nothing_is_recorded_without_a_transaction() {
-        let history = History::new(0);
+        let history = history(0);
         assert!(!history.start_commit());
         history.finish_commit(Some(1));
         let ticket = begin(&history);
-        assert_eq!(ticket.moment, 1);
+        assert_eq!(ticket.ticket.moment, 1);
         assert!(history.start_commit());
         history.finish_commit(None);
-        history.end(ticket);
+        drop(ticket);
         assert!(!history.start_commit());
     }
 
     #[test]
     fn who_begins_waits_for_a_commit_that_is_not_recorded() {
-        let history = std::sync::Arc::new(History::new(0));
+        let history = history(0);
         assert!(!history.start_commit());
         let waiting = std::thread::spawn({
-            let history = std::sync::Arc::clone(&history);
-            move || begin(&history).moment
+            let history = Arc::clone(&history);
+            move || begin(&history).ticket.moment
         });
         while history.lock().waiting == 0 {
             std::thread::yield_now();
@@ -445,47 +483,64 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_under_way_is_kept_for_those_who_begin_meanwhile() {
-        let history = History::new(0);
-        let first = begin(&history);
+    fn who_begins_waits_for_one_commit_and_reads_behind_the_next() {
+        let history = history(0);
+        let running = begin(&history);
         assert!(history.start_commit());
         history.publish(1, vec![(b"a".to_vec(), None)]);
-        history.end(first);
-        let second = begin(&history);
-        assert_eq!(second.moment, 0);
-        assert_eq!(history.at(second, b"a"), Ok(Some(None)));
+        // Others may have seen what the first commit has written.
+        let mut beginning = Box::pin(history.begin());
+        assert!((&mut beginning).now_or_never().is_none());
+        drop(running);
         history.finish_commit(Some(1));
-        assert_eq!(history.at(second, b"a"), Ok(Some(None)));
-        history.end(second);
+        assert!(history.start_commit(), "somebody wants to begin");
+        history.publish(2, vec![(b"a".to_vec(), Some(b"one".to_vec()))]);
+        let begun = beginning.now_or_never().expect("the commit that it waited for is over");
+        assert_eq!(begun.ticket.moment, 1);
+        assert_eq!(history.at(begun.ticket, b"a"), Ok(Some(Some(b"one".to_vec()))));
+        history.finish_commit(Some(2));
+        assert_eq!(history.at(begun.ticket, b"a"), Ok(Some(Some(b"one".to_vec()))));
+        drop(begun);
         assert!(history.lock().before.is_empty());
     }
 
     #[test]
+    fn a_commit_that_was_given_up_and_failed_ends_nobody_who_begins_later() {
+        let history = history(3);
+        let old = begin(&history);
+        assert!(history.start_commit());
+        history.give_up(4);
+        history.finish_commit(None);
+        assert_eq!(history.at(begin(&history).ticket, b"a"), Ok(None));
+        assert_eq!(history.at(old.ticket, b"a"), Ok(None));
+    }
+
+    #[test]
     fn what_is_more_than_is_kept_ends_who_runs() {
-        let history = History::new(0);
+        let history = history(0);
         let old = begin(&history);
         assert!(history.start_commit());
         history.give_up(1);
-        assert_eq!(history.at(old, b"a"), Err(StorageFault::TransactionTooOld));
+        assert_eq!(history.at(old.ticket, b"a"), Err(StorageFault::TransactionTooOld));
         history.finish_commit(Some(1));
-        assert_eq!(history.at(begin(&history), b"a"), Ok(None));
+        assert_eq!(history.at(begin(&history).ticket, b"a"), Ok(None));
     }
 
     #[test]
     fn a_transaction_that_needs_too_much_or_takes_too_long_ends() {
-        let history = History::bounded(0, 1_000, Duration::from_secs(60));
+        let history = Arc::new(History::bounded(0, 1_000, Duration::from_secs(60)));
         let old = begin(&history);
         commit(&history, 1, b"a", Some(&[0; 600]));
         let young = begin(&history);
-        assert!(history.at(old, b"a").is_ok());
+        assert!(history.at(old.ticket, b"a").is_ok());
         commit(&history, 2, b"a", Some(&[0; 600]));
-        assert_eq!(history.at(old, b"a"), Err(StorageFault::TransactionTooOld));
-        assert!(history.at(young, b"a").is_ok());
+        assert_eq!(history.at(old.ticket, b"a"), Err(StorageFault::TransactionTooOld));
+        assert!(history.at(young.ticket, b"a").is_ok());
 
-        let history = History::bounded(0, 1_000, Duration::ZERO);
+        let history = Arc::new(History::bounded(0, 1_000, Duration::ZERO));
         let slow = begin(&history);
         std::thread::sleep(Duration::from_millis(2));
-        assert_eq!(history.at(slow, b"a"), Err(StorageFault::TransactionTooOld));
+        assert_eq!(history.at(slow.ticket, b"a"), Err(StorageFault::TransactionTooOld));
         commit(&history, 1, b"a", None);
         assert!(history.lock().running.is_empty(), "a transaction that nobody ends holds nothing back");
     }

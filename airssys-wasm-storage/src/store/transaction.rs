@@ -12,9 +12,10 @@ use airssys_wasm_core::storage::{
 use async_trait::async_trait;
 
 use super::commit::Proposal;
-use super::history::{Reads, Ticket};
+use super::history::{Moment, Reads, Ticket};
 use super::{COMMIT, Shared, Turn, envelope, layout};
 use crate::engine::KeyValueEngine;
+use crate::sync::atomic::Ordering;
 
 const GET: &str = "transaction get";
 const SCAN: &str = "transaction scan";
@@ -28,7 +29,7 @@ pub(super) struct Transaction<E: KeyValueEngine> {
     turn: Weak<Turn<E>>,
     ticket: Ticket,
     /// None once the commit has it.
-    held: Option<Held<E>>,
+    moment: Option<Moment>,
     reads: Reads,
     writes: BTreeMap<Namespace, Writes>,
     quotas: Vec<(Namespace, Quota)>,
@@ -48,12 +49,12 @@ struct Part {
 
 impl<E: KeyValueEngine> Transaction<E> {
     pub(super) async fn begin(shared: &Arc<Shared<E>>, turn: &Arc<Turn<E>>) -> Self {
-        let ticket = shared.history.begin().await;
+        let moment = shared.history.begin().await;
         Self {
             shared: Arc::clone(shared),
             turn: Arc::downgrade(turn),
-            ticket,
-            held: Some(Held { shared: Arc::clone(shared), ticket }),
+            ticket: moment.ticket,
+            moment: Some(moment),
             reads: Reads::default(),
             writes: BTreeMap::new(),
             quotas: Vec::new(),
@@ -193,73 +194,85 @@ impl<E: KeyValueEngine> StorageTransaction for Transaction<E> {
     async fn scan(
         &mut self,
         namespace: &Namespace,
-        range: KeyRange,
+        mut range: KeyRange,
         limit: usize,
     ) -> Result<TransactionPage> {
         self.shared.check_open(SCAN)?;
-        let mut page = TransactionPage::default();
-        if range.is_empty() || limit == 0 {
-            return Ok(page);
-        }
-        let order = range.order();
-        let mut found: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
-        let mut last = None;
-        if let Some(id) = self.namespace(SCAN, namespace)? {
-            let (mut start, mut end) = layout::range(id, &range);
-            loop {
-                let bounds = (start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
-                let part = self.part(bounds.0, bounds.1, order, limit)?;
-                let (from, to) = upto(bounds.0, bounds.1, order, part.last.as_deref());
-                let read = self.reads.add_range(from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec));
-                read.map_err(|fault| self.refused(SCAN, fault))?;
-                for (stored, sealed) in part.records {
-                    let key = stored.get(layout::PREFIX..).and_then(|key| Key::new(key).ok());
-                    let value = envelope::open(&stored, &sealed).map(|(_, value)| value.to_vec());
-                    match (key, value) {
-                        (Some(key), Ok(value)) => found.insert(key, value),
-                        (key, _) => {
-                            let error =
-                                self.shared.failed(SCAN, StorageFault::Damaged).with("namespace", namespace);
-                            return Err(match key {
-                                Some(key) => error.with("key", key),
-                                None => error,
-                            });
-                        }
-                    };
-                }
-                last = part.last;
-                match &last {
-                    // Everything in this part was written later: go on, so that a page that goes on has a record.
-                    Some(at) if found.is_empty() => (start, end) = behind(start, end, order, at),
-                    _ => break,
+        loop {
+            let mut page = TransactionPage::default();
+            if range.is_empty() || limit == 0 {
+                return Ok(page);
+            }
+            let order = range.order();
+            let mut found: BTreeMap<Key, Vec<u8>> = BTreeMap::new();
+            let mut last = None;
+            if let Some(id) = self.namespace(SCAN, namespace)? {
+                let (mut start, mut end) = layout::range(id, &range);
+                loop {
+                    let bounds = (start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice));
+                    let part = self.part(bounds.0, bounds.1, order, limit)?;
+                    let (from, to) = upto(bounds.0, bounds.1, order, part.last.as_deref());
+                    let read = self.reads.add_range(from.map(<[u8]>::to_vec), to.map(<[u8]>::to_vec));
+                    read.map_err(|fault| self.refused(SCAN, fault))?;
+                    for (stored, sealed) in part.records {
+                        let key = stored.get(layout::PREFIX..).and_then(|key| Key::new(key).ok());
+                        let value = envelope::open(&stored, &sealed).map(|(_, value)| value.to_vec());
+                        match (key, value) {
+                            (Some(key), Ok(value)) => found.insert(key, value),
+                            (key, _) => {
+                                let error = self
+                                    .shared
+                                    .failed(SCAN, StorageFault::Damaged)
+                                    .with("namespace", namespace);
+                                return Err(match key {
+                                    Some(key) => error.with("key", key),
+                                    None => error,
+                                });
+                            }
+                        };
+                    }
+                    last = part.last;
+                    match &last {
+                        // Everything in this part was written later: go on, so that a page that goes on has a record.
+                        Some(at) if found.is_empty() => (start, end) = behind(start, end, order, at),
+                        _ => break,
+                    }
                 }
             }
-        }
-        let covered = |key: &Key| match (&last, order) {
-            (None, _) => true,
-            (Some(last), Order::Ascending) => key.as_bytes() <= &last[layout::PREFIX..],
-            (Some(last), Order::Descending) => key.as_bytes() >= &last[layout::PREFIX..],
-        };
-        for (key, value) in self.writes.get(namespace).into_iter().flatten() {
-            if !range.contains(key.as_bytes()) || !covered(key) {
-                continue;
-            }
-            match value {
-                Some(value) => found.insert(key.clone(), value.clone()),
-                None => found.remove(key),
+            let covered = |key: &Key| match (&last, order) {
+                (None, _) => true,
+                (Some(last), Order::Ascending) => key.as_bytes() <= &last[layout::PREFIX..],
+                (Some(last), Order::Descending) => key.as_bytes() >= &last[layout::PREFIX..],
             };
+            for (key, value) in self.writes.get(namespace).into_iter().flatten() {
+                if !range.contains(key.as_bytes()) || !covered(key) {
+                    continue;
+                }
+                match value {
+                    Some(value) => found.insert(key.clone(), value.clone()),
+                    None => found.remove(key),
+                };
+            }
+            page.more = last.is_some() || found.len() > limit;
+            let mut bytes = 0;
+            let records: Box<dyn Iterator<Item = _> + Send> = match order {
+                Order::Ascending => Box::new(found.into_iter()),
+                Order::Descending => Box::new(found.into_iter().rev()),
+            };
+            for (key, value) in records.take(limit) {
+                bytes += key.as_bytes().len() + value.len();
+                if bytes > MAX_PAGE_BYTES && !page.records.is_empty() {
+                    page.more = true;
+                    break;
+                }
+                page.records.push((key, value));
+            }
+            match last {
+                // The transaction has removed all of this part.
+                Some(last) if page.records.is_empty() => range = range.after(&last[layout::PREFIX..]),
+                _ => return Ok(page),
+            }
         }
-        page.more = last.is_some() || found.len() > limit;
-        page.records = match order {
-            Order::Ascending => found.into_iter().take(limit).collect(),
-            Order::Descending => found.into_iter().rev().take(limit).collect(),
-        };
-        if page.records.is_empty() && page.more {
-            let Some(last) = last else { return Ok(page) };
-            // The transaction has removed all of this part.
-            return self.scan(namespace, range.after(&last[layout::PREFIX..]), limit).await;
-        }
-        Ok(page)
     }
 
     fn put(&mut self, namespace: &Namespace, key: Key, value: Vec<u8>) -> Result<()> {
@@ -290,21 +303,22 @@ impl<E: KeyValueEngine> StorageTransaction for Transaction<E> {
         for (namespace, quota) in &self.quotas {
             batch.limit(namespace, *quota);
         }
-        let read = Some((self.ticket, std::mem::take(&mut self.reads)));
-        let _held = self.held.take().map(|held| Box::new(held) as _);
-        self.shared.commit(&turn, Proposal { batch, durability, read, _held }).await
+        let reads = std::mem::take(&mut self.reads);
+        let read = self.moment.take().map(|moment| (moment, reads));
+        self.shared.commit(&turn, Proposal { batch, durability, read }).await
     }
 }
 
-/// The moment of a transaction, kept in the history for as long as this lives.
-#[derive(Debug)]
-struct Held<E: KeyValueEngine> {
-    shared: Arc<Shared<E>>,
-    ticket: Ticket,
-}
-
-impl<E: KeyValueEngine> Drop for Held<E> {
+impl<E: KeyValueEngine> Drop for Transaction<E> {
     fn drop(&mut self) {
-        self.shared.history.end(self.ticket);
+        // Whoever is told below finds that it has ended.
+        if self.moment.take().is_none() || !self.shared.sweeps.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(turn) = self.turn.upgrade()
+            && let Turn::Thread(writer) = &*turn
+        {
+            writer.look();
+        }
     }
 }

@@ -8,7 +8,7 @@ use airssys_wasm_core::error::{Result, StorageFault, WasmError};
 use airssys_wasm_core::storage::{CommitOutcome, Durability, MAX_BATCH_BYTES};
 
 use super::OPEN;
-use super::commit::{Committer, Proposal};
+use super::commit::{Committer, Proposal, SWEEP};
 use crate::engine::KeyValueEngine;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender, TryRecvError};
@@ -21,8 +21,6 @@ const MAX_GROUP: usize = 512;
 const MAX_GROUP_BYTES: usize = MAX_BATCH_BYTES;
 /// The most bytes that wait in the queue; who comes later waits outside.
 const MAX_QUEUE_BYTES: usize = 4 * MAX_BATCH_BYTES;
-/// How many records of cleared namespaces are removed at a time.
-const SWEEP: usize = 256;
 /// What a queued batch counts beside its keys and values.
 const BATCH_OVERHEAD: usize = 1 << 10;
 
@@ -30,12 +28,17 @@ const BATCH_OVERHEAD: usize = 1 << 10;
 #[derive(Debug)]
 pub(super) struct Writer<E: KeyValueEngine> {
     turn: Arc<Mutex<Committer<E>>>,
-    /// None once the store is being dropped.
-    jobs: Option<Sender<Job>>,
+    jobs: Sender<Job>,
     /// How many commits were queued and are not over. While there are any, nobody overtakes them.
     queued: Arc<AtomicUsize>,
     room: Arc<Semaphore>,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    thread: Mutex<Thread>,
+}
+
+#[derive(Debug)]
+enum Thread {
+    Runs(JoinHandle<()>),
+    Ended { panicked: bool },
 }
 
 #[derive(Debug)]
@@ -77,7 +80,7 @@ impl<E: KeyValueEngine> Writer<E> {
                     .advising("Raise the limit of threads for this process.")
             })?;
         let room = Arc::new(Semaphore::new(MAX_QUEUE_BYTES));
-        Ok(Self { turn, jobs: Some(jobs), queued, room, thread: Mutex::new(Some(thread)) })
+        Ok(Self { turn, jobs, queued, room, thread: Mutex::new(Thread::Runs(thread)) })
     }
 
     /// None when the thread has ended.
@@ -85,7 +88,7 @@ impl<E: KeyValueEngine> Writer<E> {
         if let Some(outcome) = self.commit_here(&proposal) {
             return Some(outcome);
         }
-        let bytes = proposal.batch.bytes().saturating_add(BATCH_OVERHEAD).min(MAX_QUEUE_BYTES);
+        let bytes = proposal.bytes().saturating_add(BATCH_OVERHEAD).min(MAX_QUEUE_BYTES);
         let room =
             Arc::clone(&self.room).acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX)).await.ok()?;
         let (answer, answered) = oneshot::channel();
@@ -110,9 +113,14 @@ impl<E: KeyValueEngine> Writer<E> {
         let tell = (committer.undurable() && !was_undurable) || committer.can_sweep();
         drop(committer);
         if tell {
-            let _ = self.ask(Job::Look);
+            self.look();
         }
         outcome
+    }
+
+    /// Has the thread look whether there is something to flush or to sweep.
+    pub(super) fn look(&self) {
+        let _ = self.ask(Job::Look);
     }
 
     /// None when the thread has ended.
@@ -129,37 +137,40 @@ impl<E: KeyValueEngine> Writer<E> {
         answered.await.ok()
     }
 
-    /// Ends the thread, after everything that was queued before.
-    pub(super) async fn close(&self) -> Result<()> {
+    /// Ends the thread, after everything that was queued before. None when a panic has ended it.
+    pub(super) async fn close(&self) -> Option<Result<()>> {
         let (answer, answered) = oneshot::channel();
         let outcome = match self.ask(Job::Close(answer)) {
             Some(()) => answered.await.ok(),
             None => None,
         };
+        let panicked = self.join();
+        // No answer and no panic: another close was there before.
+        outcome.or((!panicked).then_some(Ok(())))
+    }
+
+    /// The same, for one who does not want to know.
+    pub(super) fn end(&self) {
+        let (answer, _) = oneshot::channel();
+        let _ = self.ask(Job::Close(answer));
         self.join();
-        // No answer: another close was there before.
-        outcome.unwrap_or(Ok(()))
     }
 
     fn ask(&self, job: Job) -> Option<()> {
-        self.jobs.as_ref()?.send(job).ok()
+        self.jobs.send(job).ok()
     }
 
-    /// Waits for the thread, which has been told to end.
-    fn join(&self) {
+    /// Waits for the thread, which has been told to end. Whether it panicked.
+    fn join(&self) -> bool {
         // Held while waiting: a second caller returns when the thread is gone, too.
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(thread) = thread.take() {
-            // A panic of the thread has answered its callers already, by dropping their channels.
-            let _ended = thread.join();
-        }
-    }
-}
-
-impl<E: KeyValueEngine> Drop for Writer<E> {
-    fn drop(&mut self) {
-        self.jobs = None;
-        self.join();
+        let panicked = match std::mem::replace(&mut *thread, Thread::Ended { panicked: false }) {
+            // A panic has answered the thread's callers already, by dropping their channels.
+            Thread::Runs(handle) => handle.join().is_err(),
+            Thread::Ended { panicked } => panicked,
+        };
+        *thread = Thread::Ended { panicked };
+        panicked
     }
 }
 

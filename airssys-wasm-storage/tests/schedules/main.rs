@@ -400,6 +400,86 @@ fn a_transaction_sees_one_moment() {
     });
 }
 
+/// A namespace is emptied and filled in one commit, again and again: what is always there is always found.
+#[test]
+fn what_is_always_there_is_always_found() {
+    under_all_schedules(|| {
+        let medium = Medium::new(thread_rng().gen_bool(0.5));
+        let store = open(&medium);
+        block_on(store.commit(put(&["k"], "0"), Durability::Eventual)).unwrap();
+        let replacing = {
+            let store = Arc::clone(&store);
+            thread::spawn(move || {
+                for round in ["1", "2"] {
+                    let mut batch = put(&["k"], round);
+                    batch.clear(&space());
+                    block_on(store.commit(batch, Durability::Eventual)).unwrap();
+                }
+            })
+        };
+        for _ in 0..2 {
+            assert!(value(&store, "k").is_some());
+            assert_eq!(block_on(store.usage(&space())).unwrap().keys, 1);
+        }
+        replacing.join().unwrap();
+    });
+}
+
+/// A transaction begins behind everything that its caller has seen, whoever runs beside it.
+#[test]
+fn a_transaction_begins_behind_what_was_read() {
+    under_all_schedules(|| {
+        let medium = Medium::new(thread_rng().gen_bool(0.5));
+        let store = open(&medium);
+        block_on(store.commit(put(&["k"], "0"), Durability::Eventual)).unwrap();
+        let running = block_on(store.begin()).unwrap();
+        let writing = {
+            let store = Arc::clone(&store);
+            thread::spawn(move || {
+                for round in ["1", "2"] {
+                    block_on(store.commit(put(&["k"], round), Durability::Immediate)).unwrap();
+                }
+            })
+        };
+        for _ in 0..2 {
+            let before = value(&store, "k");
+            let mut transaction = block_on(store.begin()).unwrap();
+            let seen = block_on(transaction.get(&space(), &key("k"))).unwrap();
+            let seen = seen.map(|value| String::from_utf8(value).unwrap());
+            assert!(seen >= before, "{before:?} was read, and then {seen:?}");
+        }
+        writing.join().unwrap();
+        drop(running);
+    });
+}
+
+/// A transaction that is doomed stays so when its caller goes away at any step of its commit.
+#[test]
+fn an_abandoned_transaction_overwrites_nobody() {
+    under_all_schedules(|| {
+        let medium = Medium::new(thread_rng().gen_bool(0.5));
+        let store = open(&medium);
+        block_on(store.commit(put(&["count"], "0"), Durability::Eventual)).unwrap();
+        let mut transaction = block_on(store.begin()).unwrap();
+        block_on(transaction.get(&space(), &key("count"))).unwrap();
+        transaction.put(&space(), key("count"), b"1".to_vec()).unwrap();
+        block_on(store.commit(put(&["count"], "100"), Durability::Eventual)).unwrap();
+        let abandoning = thread::spawn(move || {
+            let mut commit = transaction.commit(Durability::Immediate);
+            for _ in 0..thread_rng().gen_range(0..3) {
+                if (&mut commit).now_or_never().is_some() {
+                    return;
+                }
+                thread::yield_now();
+            }
+        });
+        block_on(store.commit(put(&["other"], ""), Durability::Immediate)).unwrap();
+        abandoning.join().unwrap();
+        block_on(store.sync()).unwrap();
+        assert_eq!(value(&store, "count").as_deref(), Some("100"));
+    });
+}
+
 /// The medium that forgets is found: the tests above can fail.
 #[test]
 #[should_panic(expected = "`a`")]
