@@ -27,7 +27,8 @@ pub trait KeyValueEngine: fmt::Debug + Send + Sync + 'static {
     fn place(&self) -> &str;
 
     /// Whether [`apply`](Self::apply) and [`sync`](Self::sync) never wait for a medium. The store then commits on the calling
-    /// thread; for every other engine it keeps one writer thread, which applies concurrent commits in groups.
+    /// thread; for every other engine it keeps one writer thread, which applies concurrent commits in groups. With that, too, an `apply`
+    /// that need not be durable at once may come from any caller's thread: it should not wait for a medium as a rule.
     fn commits_inline(&self) -> bool;
 
     /// Hands the value of `key` to `read`, if there is one.
@@ -61,8 +62,8 @@ pub trait KeyValueEngine: fmt::Debug + Send + Sync + 'static {
     /// When the medium fails.
     fn sync(&self) -> Result<(), EngineError>;
 
-    /// Gives room that deleted and overwritten records left back to the medium, as far as the engine can. Changes no record. Comes
-    /// from the thread that `apply` comes from; reads may have to wait for it.
+    /// Gives room that deleted and overwritten records left back to the medium, as far as the engine can. Changes no record. Takes
+    /// turns with `apply`; reads may have to wait for it.
     ///
     /// An engine that does this by itself, or cannot, has nothing to do here.
     ///

@@ -1,4 +1,5 @@
-//! The stores of airssys-wasm: [`MemoryStore`] and, each with the feature of its name, `RedbStore`, `FjallStore` and `SledStore`.
+//! The stores of airssys-wasm: [`MemoryStore`] and, each with the feature of its name, `RedbStore`, `FjallStore`,
+//! `RocksDbStore` and `SledStore`.
 //!
 //! Everything that a store promises is written once, in [`Store`]: namespaces, versions, preconditions, quotas, checksums,
 //! grouping of concurrent commits. Underneath lies a [`KeyValueEngine`]: sorted bytes to bytes, blocking, one thin module each.
