@@ -1,5 +1,7 @@
 //! The fjall store: log-structured trees in a folder, pure Rust.
 
+mod metadata;
+
 use std::fmt;
 use std::fs;
 use std::io;
@@ -124,6 +126,9 @@ impl InFolder for FjallEngine {
         let new = fs::read_dir(&data).map_err(folder::io_failed)?.next().is_none();
         if !new && !data.join("version").exists() {
             return Err(EngineError::new(StorageFault::Damaged, "the version file of fjall is missing"));
+        }
+        if !new {
+            metadata::check(&data)?;
         }
         guarded(|| {
             let database =
@@ -252,8 +257,10 @@ fn opening_failed(error: FjallError) -> EngineError {
 
 fn io_fault(error: &io::Error) -> StorageFault {
     match error.kind() {
-        // fjall reads what its own files point to.
-        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData => StorageFault::Damaged,
+        // fjall reads and seeks where its own files point to.
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => {
+            StorageFault::Damaged
+        }
         _ => folder::fault(error),
     }
 }

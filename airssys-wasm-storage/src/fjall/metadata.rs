@@ -1,0 +1,90 @@
+//! A look at fjall's metadata before fjall acts on it.
+//!
+//! fjall writes a checksum of each version file beside its number, and does not compare it (lsm-tree 3.1, `version/recovery.rs`).
+//! It asserts what it reads there, and asks for as much memory as it finds written; either ends the whole process, since a failed
+//! assertion meets a destructor that panics again. What is damaged is therefore refused here, and nothing is changed.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::Path;
+
+use airssys_wasm_core::error::StorageFault;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::engine::EngineError;
+use crate::folder;
+
+/// The end of an archive: a magic word, version, kind of checksum, checksum, and the place and length of its table of contents.
+const TRAILER: usize = 4 + 1 + 1 + 16 + 8 + 8;
+/// An entry of a table of contents: place, length, length of a name, and the name.
+const SMALLEST_ENTRY: u64 = 8 + 8 + 2;
+
+/// Refuses a folder of fjall's in which a part of the metadata is missing or damaged.
+///
+/// # Errors
+/// [`StorageFault::Damaged`], and what reading the files yields.
+pub(super) fn check(data: &Path) -> Result<(), EngineError> {
+    for keyspace in fs::read_dir(data.join("keyspaces")).map_err(failed)? {
+        let keyspace = keyspace.map_err(failed)?.path();
+        check_version(&keyspace)?;
+        for table in fs::read_dir(keyspace.join("tables")).map_err(failed)? {
+            check_contents(&table.map_err(failed)?.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// `current` holds the number of the version file, its checksum, and the kind of checksum.
+fn check_version(keyspace: &Path) -> Result<(), EngineError> {
+    let path = keyspace.join("current");
+    let current = fs::read(&path).map_err(failed)?;
+    let (Some((number, rest)), 25) = (current.split_first_chunk::<8>(), current.len()) else {
+        return Err(damaged(&path, "does not have 25 bytes"));
+    };
+    let path = keyspace.join(format!("v{}", u64::from_le_bytes(*number)));
+    let version = fs::read(&path).map_err(failed)?;
+    let mut expected = xxh3_128(&version).to_le_bytes().to_vec();
+    expected.push(0);
+    if rest == expected { Ok(()) } else { Err(damaged(&path, "does not match its checksum")) }
+}
+
+/// A table may be the leftover of a crash, which fjall deletes. So this looks only for what would end the process: a table of
+/// contents with more entries than the file has room for.
+fn check_contents(path: &Path) -> Result<(), EngineError> {
+    let mut file = File::open(path).map_err(failed)?;
+    let size = file.metadata().map_err(failed)?.len();
+    let Some(end) = size.checked_sub(TRAILER as u64) else { return Ok(()) };
+    let trailer: [u8; TRAILER] = read_at(&mut file, end).map_err(failed)?;
+    let Some(place) = trailer[22..].first_chunk() else { return Ok(()) };
+    let place = u64::from_le_bytes(*place);
+    if !trailer.starts_with(b"SFA!") || place.checked_add(8).is_none_or(|begin| begin > end) {
+        return Ok(());
+    }
+    let contents = u64::from_le_bytes(read_at(&mut file, place).map_err(failed)?);
+    let (magic, entries) = (contents as u32, contents >> 32);
+    if magic == u32::from_le_bytes(*b"TOC!") && entries > (end - place) / SMALLEST_ENTRY {
+        return Err(damaged(path, "has a table of contents longer than itself"));
+    }
+    Ok(())
+}
+
+fn read_at<const SIZE: usize>(file: &mut File, place: u64) -> io::Result<[u8; SIZE]> {
+    let mut bytes = [0; SIZE];
+    file.seek(SeekFrom::Start(place))?;
+    file.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn damaged(path: &Path, what: &str) -> EngineError {
+    EngineError::new(StorageFault::Damaged, format!("{} {what}", path.display()))
+}
+
+/// The store was whole when it got its mark: what is missing was there.
+fn failed(error: io::Error) -> EngineError {
+    match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            EngineError::new(StorageFault::Damaged, error)
+        }
+        _ => folder::io_failed(error),
+    }
+}
