@@ -1,6 +1,6 @@
 //! A store over any engine: the promises of [`StorageBackend`], kept once.
 
-use std::ops::{Bound, ControlFlow};
+use std::ops::{Bound, ControlFlow, RangeBounds};
 use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -147,35 +147,57 @@ impl<E: KeyValueEngine> Shared<E> {
         }
     }
 
+    /// Hands the records of a range to `visit`, as the engine's own `scan`, and none that lies outside: an engine whose inner pages are
+    /// damaged may look for the beginning in the wrong place, and come upon what belongs to somebody else.
+    fn scan(
+        &self,
+        start: Bound<&[u8]>,
+        end: Bound<&[u8]>,
+        order: Order,
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
+        let mut is_astray = false;
+        self.engine.scan(start, end, order, |key, sealed| {
+            is_astray = !(start, end).contains(key);
+            if is_astray { ControlFlow::Break(()) } else { visit(key, sealed) }
+        })?;
+        if is_astray {
+            return Err(EngineError::new(
+                StorageFault::Damaged,
+                "the engine found records outside of the range",
+            ));
+        }
+        Ok(())
+    }
+
     /// Reads the books: the names go to where readers look; the counters are returned, and the ids that are to be swept.
     fn load(&self) -> Result<(Counters, Vec<u32>)> {
         let damaged = |fault| self.failed(OPEN, fault).saying("the books of the store are damaged");
         let mut names = Vec::new();
         let mut flaw = None;
-        self.engine
-            .scan(
-                Bound::Included(layout::NAMES_START),
-                Bound::Excluded(layout::NAMES_END),
-                Order::Ascending,
-                |key, sealed| {
-                    let entry = envelope::open(key, sealed).and_then(|(_, id)| {
-                        let name =
-                            key.get(layout::NAMES_START.len()..).and_then(|name| Namespace::new(name).ok());
-                        name.zip(id.try_into().ok().map(u32::from_be_bytes)).ok_or(StorageFault::Damaged)
-                    });
-                    match entry {
-                        Ok(entry) => {
-                            names.push(entry);
-                            ControlFlow::Continue(())
-                        }
-                        Err(fault) => {
-                            flaw = Some(fault);
-                            ControlFlow::Break(())
-                        }
+        self.scan(
+            Bound::Included(layout::NAMES_START),
+            Bound::Excluded(layout::NAMES_END),
+            Order::Ascending,
+            |key, sealed| {
+                let entry = envelope::open(key, sealed).and_then(|(_, id)| {
+                    let name =
+                        key.get(layout::NAMES_START.len()..).and_then(|name| Namespace::new(name).ok());
+                    name.zip(id.try_into().ok().map(u32::from_be_bytes)).ok_or(StorageFault::Damaged)
+                });
+                match entry {
+                    Ok(entry) => {
+                        names.push(entry);
+                        ControlFlow::Continue(())
                     }
-                },
-            )
-            .map_err(|error| self.engine_failed(OPEN, error))?;
+                    Err(fault) => {
+                        flaw = Some(fault);
+                        ControlFlow::Break(())
+                    }
+                }
+            },
+        )
+        .map_err(|error| self.engine_failed(OPEN, error))?;
         if let Some(fault) = flaw {
             return Err(damaged(fault));
         }
@@ -208,9 +230,7 @@ impl<E: KeyValueEngine> Shared<E> {
             }
             ControlFlow::Continue(())
         };
-        self.engine
-            .scan(start, end, Order::Ascending, read)
-            .map_err(|error| self.engine_failed(OPEN, error))?;
+        self.scan(start, end, Order::Ascending, read).map_err(|error| self.engine_failed(OPEN, error))?;
         Ok(retired)
     }
 
@@ -247,8 +267,7 @@ impl<E: KeyValueEngine> Shared<E> {
                 }
             }
         };
-        self.engine
-            .scan(start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice), range.order(), visit)
+        self.scan(start.as_ref().map(Vec::as_slice), end.as_ref().map(Vec::as_slice), range.order(), visit)
             .map_err(|error| self.engine_failed(SCAN, error))?;
         match flaw {
             None => Ok(page),

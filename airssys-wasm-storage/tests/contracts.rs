@@ -511,6 +511,8 @@ struct Watched {
     /// Whether commits go through the queue.
     queues: bool,
     watcher: Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>,
+    /// Whether scans begin at the first record of all, as those of an engine with a damaged inner page may.
+    strays: Arc<AtomicBool>,
 }
 
 impl fmt::Debug for Watched {
@@ -543,6 +545,7 @@ impl KeyValueEngine for Watched {
         order: Order,
         visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), EngineError> {
+        let start = if self.strays.load(Ordering::Relaxed) { Bound::Unbounded } else { start };
         self.engine.scan(start, end, order, visit)
     }
 
@@ -589,6 +592,32 @@ async fn a_new_namespace_appears_with_its_commit() {
     batch.put(&space("old"), key("k"), "after").put(&space("new"), key("k"), "after");
     store.commit(batch, Durability::Eventual).await.unwrap();
     assert!(seen.load(Ordering::Relaxed));
+}
+
+/// An engine that loses its way shows nobody what belongs to another, and removes nothing of it.
+#[tokio::test]
+async fn what_lies_outside_of_a_range_is_damage() {
+    let strays = Arc::new(AtomicBool::new(false));
+    let engine = Watched { strays: Arc::clone(&strays), ..Watched::default() };
+    let store = Store::over(engine, Duration::ZERO).unwrap();
+    for number in 0..10_u8 {
+        put(&store, &space("first"), &number.to_string(), "secret").await;
+        put(&store, &space("second"), &number.to_string(), "open").await;
+    }
+    let mut transaction = store.begin().await.unwrap();
+    strays.store(true, Ordering::Relaxed);
+    let scanned = store.scan(&space("second"), KeyRange::all(), 5).await;
+    assert_eq!(fault(scanned), StorageFault::Damaged);
+    let scanned = transaction.scan(&space("second"), KeyRange::all(), 5).await;
+    assert_eq!(fault(scanned), StorageFault::Damaged);
+    drop(transaction);
+    let mut batch = Batch::new();
+    batch.clear(&space("second"));
+    // The store may say that it is damaged, too; what counts is what it removes.
+    let _ = store.commit(batch, Durability::Immediate).await;
+    strays.store(false, Ordering::Relaxed);
+    let page = store.scan(&space("first"), KeyRange::all(), 100).await.unwrap();
+    assert_eq!(page.records.len(), 10);
 }
 
 /// What is asked for while a commit is made durable is made durable together: 32 writers, one write behind the first.

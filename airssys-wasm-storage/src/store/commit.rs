@@ -234,7 +234,7 @@ impl<E: KeyValueEngine> Committer<E> {
     fn sweep_one(&mut self, id: u32, most: usize) -> Result<usize, EngineError> {
         let (start, end) = layout::range(id, &KeyRange::all());
         let mut writes = Vec::new();
-        self.shared.engine.scan(
+        self.shared.scan(
             start.as_ref().map(Vec::as_slice),
             end.as_ref().map(Vec::as_slice),
             Order::Ascending,

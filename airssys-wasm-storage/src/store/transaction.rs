@@ -102,7 +102,6 @@ impl<E: KeyValueEngine> Transaction<E> {
         let mut goes_on = false;
         let mut bytes = 0;
         shared
-            .engine
             .scan(start, end, order, |key, sealed| {
                 let size = key.len() + sealed.len();
                 if records.len() >= limit || (!records.is_empty() && bytes + size > MAX_PAGE_BYTES) {

@@ -54,7 +54,7 @@ pub(super) fn verify<E: KeyValueEngine>(
     let mut start = Bound::Unbounded;
     let mut last = Vec::new();
     loop {
-        let scanned = shared.engine.scan(
+        let scanned = shared.scan(
             start.as_ref().map(Vec::as_slice),
             Bound::Unbounded,
             Order::Ascending,
