@@ -158,7 +158,7 @@ impl<E: KeyValueEngine> Shared<E> {
     ) -> Result<(), EngineError> {
         let mut is_astray = false;
         self.engine.scan(start, end, order, |key, sealed| {
-            is_astray = !(start, end).contains(key);
+            is_astray = !RangeBounds::<[u8]>::contains(&(start, end), key);
             if is_astray { ControlFlow::Break(()) } else { visit(key, sealed) }
         })?;
         if is_astray {
