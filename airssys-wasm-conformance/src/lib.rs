@@ -93,6 +93,8 @@ pub mod component_model;
 pub mod engine;
 pub mod fakes;
 pub mod guests;
+#[cfg(feature = "host")]
+pub mod host;
 mod random;
 pub mod runner;
 pub mod storage;

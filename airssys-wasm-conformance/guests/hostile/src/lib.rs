@@ -29,6 +29,9 @@
 //! | `self-request` | asks itself, and waits | `answered: ...` or `refused: ...` |
 //! | `write-flood N BYTES` | writes N values of this size | `N written`, and `; refused: ...` |
 //! | `big-value BYTES` | writes one value of this size | `stored` or `refused: ...` |
+//! | `mark ATTACK` | writes the key `mark`, sends `mark` to the component that the configuration key `accomplice` names, and attacks | as the attack |
+//! | `marked` | looks for the key `mark` | `true`, `false` or `refused: ...` |
+//! | `ask TARGET TEXT` | asks, and waits for an hour | `answered: ...` or `refused: ...` |
 
 wit_bindgen::generate!({ path: "../../../wit", world: "guest" });
 
@@ -46,6 +49,7 @@ use airssys::core::types::FailureCode;
 use exports::airssys::core::component::{Body, ComponentMetadata, Failure, Guest, Message};
 
 static AT_SHUTDOWN: OnceLock<String> = OnceLock::new();
+static ACCOMPLICE: OnceLock<String> = OnceLock::new();
 
 thread_local! {
     static LEAKED: RefCell<Vec<Vec<u8>>> = const { RefCell::new(Vec::new()) };
@@ -59,6 +63,7 @@ impl Guest for Hostile {
             match key.as_str() {
                 "init" => drop(run(&attack)?),
                 "shutdown" => drop(AT_SHUTDOWN.set(attack)),
+                "accomplice" => drop(ACCOMPLICE.set(attack)),
                 _ => {}
             }
         }
@@ -111,6 +116,12 @@ fn run(attack: &str) -> Result<Vec<u8>, Failure> {
         "self-request" => Ok(self_request()),
         "write-flood" => write_flood(next(words)?, next(words)?),
         "big-value" => big_value(next(words)?),
+        "mark" => {
+            mark()?;
+            run(attack.trim_start().strip_prefix("mark").unwrap_or_default())
+        }
+        "marked" => Ok(marked()),
+        "ask" => Ok(ask(&next::<String>(words)?, &words.collect::<Vec<_>>().join(" "))),
         _ => Err(invalid_input(format!("`{attack}` is not an attack"))),
     }
 }
@@ -234,9 +245,34 @@ fn send_flood(target: &str, messages: u64, bytes: usize) -> Result<Vec<u8>, Fail
     Ok(format!("{messages} sent").into_bytes())
 }
 
+fn mark() -> Result<(), Failure> {
+    let refused = |text| failure(FailureCode::Unavailable, text);
+    storage::set(b"mark", b"set").map_err(|error| refused(describe_storage(&error)))?;
+    let Some(accomplice) = ACCOMPLICE.get() else { return Ok(()) };
+    let body = Body { content_type: None, payload: b"mark".to_vec() };
+    messaging::send(accomplice, &body).map_err(|error| refused(describe_messaging(&error)))?;
+    Ok(())
+}
+
+fn marked() -> Vec<u8> {
+    match storage::exists(b"mark") {
+        Ok(is_marked) => is_marked.to_string().into_bytes(),
+        Err(error) => format!("refused: {}", describe_storage(&error)).into_bytes(),
+    }
+}
+
 fn self_request() -> Vec<u8> {
-    let body = Body { content_type: None, payload: b"ok".to_vec() };
-    match messaging::request(&messaging::self_id(), &body, 1000) {
+    ask_within(&messaging::self_id(), "ok", 1000)
+}
+
+fn ask(target: &str, text: &str) -> Vec<u8> {
+    const HOUR_MS: u32 = 3_600_000;
+    ask_within(target, text, HOUR_MS)
+}
+
+fn ask_within(target: &str, text: &str, timeout_ms: u32) -> Vec<u8> {
+    let body = Body { content_type: None, payload: text.as_bytes().to_vec() };
+    match messaging::request(target, &body, timeout_ms) {
         Ok(answer) => [b"answered: ".as_slice(), &answer.payload].concat(),
         Err(error) => format!("refused: {}", describe_messaging(&error)).into_bytes(),
     }
