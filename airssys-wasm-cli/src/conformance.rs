@@ -1,12 +1,15 @@
-//! `airssys-wasm conformance`: whether the engines and stores of this build keep their contracts.
+//! `airssys-wasm conformance`: whether the engines and stores of this build keep their contracts, and the host over each pair of them.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::Arc;
 
+use airssys_wasm::Result as HostResult;
 use airssys_wasm::core::config::RuntimeConfig;
+use airssys_wasm::core::storage::StorageBackend;
 use airssys_wasm::storage::{Maintenance, MemoryStore};
-use airssys_wasm_conformance::runner::{Bench, Report, Suite, Verdict};
-use airssys_wasm_conformance::{engine as engines, storage as storages};
+use airssys_wasm_conformance::runner::{Bench, Report, Suite, Verdict, unanswered};
+use airssys_wasm_conformance::{engine as engines, host as hosts, storage as storages};
 use comfy_table::{Table, presets};
 
 use crate::arguments::{ConformanceArguments, ReportFormat};
@@ -24,30 +27,38 @@ pub(crate) fn run(arguments: &ConformanceArguments) -> Exit {
     })
 }
 
-/// What was found out, of engines and of stores.
-struct Judged([Vec<Report>; 2]);
+/// What was found out: of engines, of stores, and of the host over pairs of them.
+struct Judged([Vec<Report>; 3]);
+
+/// The headings of the three.
+const KINDS: [&str; 3] = ["Engines", "Stores", "The host, over an engine and a store"];
 
 fn judge(arguments: &ConformanceArguments) -> Result<Judged, Problem> {
     // Whoever asks for one kind of backend asks for that kind alone.
     let everything = arguments.engine.is_empty() && arguments.store.is_empty();
     let engines_asked = if everything { Engine::in_this_build() } else { &arguments.engine };
-    let mut reports = [Vec::new(), Vec::new()];
+    let stores_asked = if everything { stores::Judged::all() } else { arguments.store.clone() };
+    let mut reports = [Vec::new(), Vec::new(), Vec::new()];
     for &asked in engines_asked {
         // An engine that is not in this build is refused before anything is run.
         engine::make(asked, &RuntimeConfig::default())?;
         let suite = engines::suite(asked.name(), move |config| engine::make(asked, config));
         reports[0].push(held_to(&suite, arguments));
     }
-    let stores_asked = if everything { stores::Judged::all() } else { arguments.store.clone() };
-    for asked in stores_asked {
-        let suite = match asked {
-            stores::Judged::Memory => storages::suite("memory", |_| Ok(Arc::new(MemoryStore::new()))),
-            stores::Judged::OnDisk(kind) => storages::suite(kind.name, |folder| {
-                let store: Arc<dyn Maintenance> = kind.open_or_make(&folder.join("store"))?.into();
-                Ok(store)
-            }),
-        };
+    for &asked in &stores_asked {
+        let suite = storages::suite(asked.name(), move |folder| open(asked, folder));
         reports[1].push(held_to(&suite, arguments));
+    }
+    for &engine in engines_asked {
+        for &store in &stores_asked {
+            let pair = format!("{} + {}", engine.name(), store.name());
+            let suite = hosts::suite(
+                pair,
+                move |config| engine::make(engine, config),
+                move |folder| open(store, folder),
+            );
+            reports[2].push(held_to(&suite, arguments));
+        }
     }
     if reports.iter().flatten().all(|report| report.lines.is_empty()) {
         let filter = arguments.filter.as_deref().unwrap_or_default();
@@ -55,6 +66,16 @@ fn judge(arguments: &ConformanceArguments) -> Result<Judged, Problem> {
             .advising("Leave the filter away to see every id."));
     }
     Ok(Judged(reports))
+}
+
+fn open(store: stores::Judged, folder: &Path) -> HostResult<Arc<dyn StorageBackend>> {
+    match store {
+        stores::Judged::Memory => Ok(Arc::new(MemoryStore::new())),
+        stores::Judged::OnDisk(kind) => {
+            let store: Arc<dyn Maintenance> = kind.open_or_make(&folder.join("store"))?.into();
+            Ok(store)
+        }
+    }
 }
 
 fn held_to<B: Bench>(suite: &Suite<B>, arguments: &ConformanceArguments) -> Report {
@@ -93,6 +114,13 @@ impl Judged {
                     .show();
             }
         }
+        for reports in &self.0 {
+            for id in unanswered(reports) {
+                let among =
+                    reports.iter().map(|report| report.backend.as_str()).collect::<Vec<_>>().join(", ");
+                let _ = writeln!(io::stderr(), "note: {id} is held by none of: {among}");
+            }
+        }
         Ok(if self.reports().all(Report::is_success) { Exit::Success } else { Exit::Host })
     }
 
@@ -111,13 +139,13 @@ impl Judged {
 
     fn tables(&self) -> String {
         let mut text = String::new();
-        for reports in self.0.iter().filter(|reports| !reports.is_empty()) {
+        for reports in self.0.iter().filter(|reports| is_asked(reports)) {
             let mut table = Table::new();
             table.load_style(presets::NOTHING);
             let head = reports.iter().map(|report| report.backend.as_str());
             table.set_header(std::iter::once("contract").chain(head));
             for (id, _, verdicts) in rows(reports) {
-                let verdicts = verdicts.into_iter().map(|verdict| verdict.map_or("", Verdict::name));
+                let verdicts = verdicts.into_iter().map(|verdict| verdict.map_or("not asked", Verdict::name));
                 table.add_row(std::iter::once(id).chain(verdicts));
             }
             if !text.is_empty() {
@@ -132,16 +160,14 @@ impl Judged {
     fn markdown(&self) -> String {
         let mut text = String::new();
         let mut reasons = Vec::new();
-        for (reports, kind) in
-            self.0.iter().zip(["Engines", "Stores"]).filter(|(reports, _)| !reports.is_empty())
-        {
+        for (reports, kind) in self.0.iter().zip(KINDS).filter(|(reports, _)| is_asked(reports)) {
             text += &format!("## {kind}\n\n| contract | promise |");
             reports.iter().for_each(|report| text += &format!(" {} |", report.backend));
             text += &format!("\n| --- | --- |{}\n", " --- |".repeat(reports.len()));
             for (id, promise, verdicts) in rows(reports) {
                 text += &format!("| `{id}` | {} |", promise.replace('|', "\\|"));
                 for (verdict, report) in verdicts.into_iter().zip(reports) {
-                    text += &format!(" {} |", verdict.map_or("", Verdict::name));
+                    text += &format!(" {} |", verdict.map_or("not asked", Verdict::name));
                     if let Some(why) = verdict.and_then(Verdict::why) {
                         reasons.push(format!("- {}, `{id}`: {why}\n", report.backend));
                     }
@@ -149,6 +175,11 @@ impl Judged {
                 text.push('\n');
             }
             text.push('\n');
+        }
+        for reports in &self.0 {
+            for id in unanswered(reports) {
+                reasons.push(format!("- `{id}` is held by no backend above.\n"));
+            }
         }
         if !reasons.is_empty() {
             text += "## What is not simply held\n\n";
@@ -159,6 +190,11 @@ impl Judged {
         text.push('\n');
         text
     }
+}
+
+/// Whether anything of this kind was asked for: the backends, and contracts that the filter leaves.
+fn is_asked(reports: &[Report]) -> bool {
+    reports.iter().any(|report| !report.lines.is_empty())
 }
 
 /// A contract, its promise, and the verdict of each report.

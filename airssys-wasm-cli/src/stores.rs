@@ -159,6 +159,13 @@ impl Judged {
     pub(crate) fn all() -> Vec<Self> {
         std::iter::once(Self::Memory).chain(KINDS.iter().map(Self::OnDisk)).collect()
     }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::OnDisk(kind) => kind.name,
+        }
+    }
 }
 
 impl FromStr for Judged {

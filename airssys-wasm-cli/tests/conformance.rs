@@ -43,6 +43,31 @@ fn engines_and_stores_have_a_table_each() {
 }
 
 #[test]
+fn an_engine_and_a_store_are_judged_as_a_pair_too() {
+    let asked = ["conformance", "--engine", "wasmtime", "--store", "memory", "--store", "redb"];
+    let judged = airssys(&[&asked[..], &["--filter", "restart.of_the_host"]].concat());
+    assert_eq!(judged.code, Some(0), "{}", judged.stderr);
+    let row = judged.stdout.lines().find(|line| line.contains("host.restart.of_the_host"));
+    let words: Vec<_> = row.unwrap_or_default().split_whitespace().collect();
+    assert_eq!(words, ["host.restart.of_the_host", "refused", "held"], "{}", judged.stdout);
+    assert_eq!(judged.stderr, "");
+}
+
+#[test]
+fn a_contract_that_nobody_holds_is_pointed_out() {
+    let asked = ["conformance", "--store", "memory", "--filter", "storage.immediate.survives"];
+    let judged = airssys(&asked);
+    assert_eq!(judged.code, Some(0));
+    assert_eq!(judged.stderr, "note: storage.immediate.survives is held by none of: memory\n");
+    let page = airssys(&[&asked[..], &["--output", "markdown"]].concat());
+    assert!(
+        page.stdout.contains("- `storage.immediate.survives` is held by no backend above.\n"),
+        "{}",
+        page.stdout
+    );
+}
+
+#[test]
 fn build_servers_get_xml_and_documents_get_markdown() {
     let asked = ["conformance", "--store", "memory", "--filter", "storage.get", "--output"];
     let xml = airssys(&[&asked[..], &["junit"]].concat());

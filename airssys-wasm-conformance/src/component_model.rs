@@ -1,160 +1,120 @@
-//! The Component Model's own tests, through the engine seam.
+//! The Component Model's own tests, as contracts.
 //!
-//! The files are those of `WebAssembly/component-model`, folder `test`. They are not part of this repository: the run reads the
-//! folder named in `COMPONENT_MODEL_TESTS`, or `component-model-tests` beside the checkout or in a folder `shared` there.
+//! The files are those of `WebAssembly/component-model`, folder `test`; commit and licence are told beside them. A contract holds when all
+//! that its file asserts is so: what is loaded and what is refused, what calls return, and what traps.
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use std::{env, fmt, fs};
 
 use airssys_wasm_core::component::ResourceLimits;
-use airssys_wasm_core::config::RuntimeConfig;
 use airssys_wasm_core::error::{Detail, ErrorKind, LoadFault, Result, WasmError};
 use airssys_wasm_core::runtime::{
     CallBudget, Component, ComponentHandle, ExportName, LoadOptions, RuntimeEngine, Value,
 };
-use libtest_mimic::{Arguments, Failed, Trial};
 use wast::component::WastVal;
 use wast::parser::{self, ParseBuffer};
 use wast::{QuoteWat, Wast, WastArg, WastDirective, WastExecute, WastInvoke, WastRet};
 
+use crate::engine::EngineBench;
 use crate::fakes::FakeHost;
+use crate::runner::{Broken, Contract, Outcome, When, ensure};
 
-/// Files with components that use what no engine here offers: the reason, and what the refusal of each of them names. The rest of such a
-/// file is held as any other. A file of this list in which nothing is refused fails the run.
-const PARTLY_OUT_OF_SCOPE: &[(&str, &str, &[&str])] = &[
-    (
-        "binary/binary",
-        "encodings of later proposals: asynchronous functions, maps, lists of fixed length, garbage collection",
-        &["async feature", "map feature", "fixed-length lists feature", "cm-implements", "gc proposal"],
-    ),
-    ("linking/tags", "exceptions are off", &["exceptions proposal"]),
-    ("validation/attributes", "the attribute `implements` is a later proposal", &["cm-implements"]),
-    (
-        "validation/indicies",
-        "asynchronous functions and threads are off",
-        &["async feature", "threading feature"],
-    ),
-    (
-        "validation/max-value-size",
-        "lists of fixed length are a later proposal",
-        &["fixed-length lists feature"],
-    ),
-    ("values/concat", "maps are a later proposal", &["map feature"]),
-    ("values/post-return", "asynchronous functions are off", &["async feature"]),
-    ("values/variants", "asynchronous functions are off", &["async feature"]),
-];
+/// A contract for each file. Where a file has components that use what no engine here offers, `without` says which proposals, and what the
+/// refusal of each of them names; the rest of the file is held as any other. A file in which nothing is refused may not say so.
+macro_rules! files {
+    ($($folder:literal / $file:literal $(without $reason:literal $named:tt)?,)+) => {
+        /// Every file.
+        const CONTRACTS: &[Contract<EngineBench>] = &[$(Contract {
+            id: concat!("component-model.", $folder, ".", $file),
+            promise: concat!(
+                "All that `", $folder, "/", $file, ".wast` of the Component Model's own tests asserts.",
+                $(" Without ", $reason, ", which no engine here offers.")?
+            ),
+            when: When::Always,
+            run: |bench| {
+                const TEXT: &str = include_str!(concat!("../component-model-tests/", $folder, "/", $file, ".wast"));
+                #[allow(unused_mut, unused_assignments, reason = "most files leave nothing out")]
+                let mut without: Option<&[&str]> = None;
+                $(without = Some(&$named);)?
+                Box::pin(hold(bench, TEXT, without))
+            },
+        },)+];
+    };
+}
+
+files! {
+    "binary" / "binary" without "the encodings of later proposals"
+        ["async feature", "map feature", "fixed-length lists feature", "cm-implements", "gc proposal"],
+    "linking" / "link-time-virtualization",
+    "linking" / "shared-everything-dynamic-linking",
+    "linking" / "tags" without "exceptions" ["exceptions proposal"],
+    "linking" / "unit",
+    "resources" / "borrows",
+    "resources" / "handle-table",
+    "resources" / "multiple-resources",
+    "validation" / "abi",
+    "validation" / "annotated-names",
+    "validation" / "attributes" without "the attribute `implements`" ["cm-implements"],
+    "validation" / "core-modules",
+    "validation" / "defined-types",
+    "validation" / "extern-names",
+    "validation" / "external-visibility",
+    "validation" / "indicies" without "asynchronous functions and threads" ["async feature", "threading feature"],
+    "validation" / "instantiation",
+    "validation" / "kebab",
+    "validation" / "max-value-size" without "lists of fixed length" ["fixed-length lists feature"],
+    "validation" / "outer-alias",
+    "validation" / "resources",
+    "values" / "alignment",
+    "values" / "concat" without "maps" ["map feature"],
+    "values" / "numerics",
+    "values" / "post-return" without "asynchronous functions" ["async feature"],
+    "values" / "realloc",
+    "values" / "strings",
+    "values" / "transcode",
+    "values" / "variants" without "asynchronous functions" ["async feature"],
+}
+
+/// A contract for each of the files.
+pub fn contracts() -> impl Iterator<Item = &'static Contract<EngineBench>> {
+    CONTRACTS.iter()
+}
 
 /// More than any of the calls takes.
 const AMPLE: Duration = Duration::from_secs(20);
 
-/// Runs every file against an engine, as one test each.
-///
-/// Where the files are not found, the run says so, and no test counts as passed.
-pub fn run(
-    backend: &'static str,
-    make: impl Fn(&RuntimeConfig) -> Result<Arc<dyn RuntimeEngine>> + Send + Sync + 'static,
-) -> ExitCode {
-    let arguments = Arguments::from_args();
-    let Some(folder) = folder() else {
-        return libtest_mimic::run(
-            &arguments,
-            vec![
-                Trial::test("the_files_were_not_found_set_COMPONENT_MODEL_TESTS", || Ok(()))
-                    .with_ignored_flag(true),
-            ],
-        )
-        .exit_code();
+/// Follows one file. Components that name one of `without` in their refusal, and what is done with them, are left out.
+async fn hold(bench: &EngineBench, text: &str, without: Option<&[&str]>) -> Outcome {
+    let buffer = ParseBuffer::new(text)?;
+    let file: Wast<'_> = parser::parse(&buffer)?;
+    let later = without.unwrap_or_default();
+    let mut script = Script {
+        engine: bench.shared(),
+        instances: HashMap::new(),
+        current: None,
+        definitions: HashMap::new(),
     };
-    let make = Arc::new(make);
-    let trials = files(&folder).into_iter().map(|path| {
-        let name = path.strip_prefix(&folder).unwrap_or(&path).with_extension("").display().to_string();
-        let (make, file) = (Arc::clone(&make), name.clone());
-        Trial::test(format!("component_model/{name}"), move || {
-            let listed = PARTLY_OUT_OF_SCOPE.iter().find(|(listed, ..)| *listed == file);
-            let later = listed.map_or(&[] as &[&str], |(.., named)| named);
-            let Findings { refused, wrong } =
-                check(&path, &*make, later).map_err(|error| Failed::from(format!("{file}: {error}")))?;
-            match (wrong.is_empty(), refused, listed) {
-                (true, 0, Some((_, reason, _))) => Err(Failed::from(format!(
-                    "nothing in it is refused, and it is listed as out of scope: {reason}"
-                ))),
-                (true, ..) => Ok(()),
-                (false, ..) => Err(Failed::from(format!("{backend}:\n{}", wrong.join("\n")))),
-            }
-        })
-    });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
-}
-
-fn folder() -> Option<PathBuf> {
-    if let Some(named) = env::var_os("COMPONENT_MODEL_TESTS") {
-        return Some(PathBuf::from(named));
-    }
-    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?.parent()?;
-    ["component-model-tests", "shared/component-model-tests"]
-        .iter()
-        .map(|name| beside.join(name))
-        .find(|folder| folder.is_dir())
-}
-
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            files.extend(self::files(&path));
-        } else if path.extension().is_some_and(|extension| extension == "wast") {
-            files.push(path);
+    let mut refused = 0;
+    let mut wrong = Vec::new();
+    for directive in file.directives {
+        let (line, _) = directive.span().linecol_in(text);
+        match script.follow(directive).await {
+            Ok(()) => {}
+            Err(Failure::Load(why)) if later.iter().any(|feature| why.contains(feature)) => refused += 1,
+            Err(Failure::Nothing) if refused > 0 => {}
+            Err(failure) => wrong.push(format!("line {}: {failure}", line + 1)),
         }
     }
-    files.sort();
-    files
-}
-
-/// What came of one file.
-#[derive(Default)]
-struct Findings {
-    /// Components that were refused for a feature that no engine here offers.
-    refused: usize,
-    /// What was not as the file says.
-    wrong: Vec<String>,
-}
-
-/// Runs one file. Components that name one of `later` in their refusal, and what is done with them, are left out.
-fn check(
-    path: &Path,
-    make: &(dyn Fn(&RuntimeConfig) -> Result<Arc<dyn RuntimeEngine>> + Send + Sync),
-    later: &[&str],
-) -> std::result::Result<Findings, String> {
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    let buffer = ParseBuffer::new(&text).map_err(|error| error.to_string())?;
-    let file: Wast<'_> = parser::parse(&buffer).map_err(|error| error.to_string())?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    runtime.block_on(async {
-        let engine = make(&RuntimeConfig::default()).map_err(|error| error.to_string())?;
-        let mut script =
-            Script { engine, instances: HashMap::new(), current: None, definitions: HashMap::new() };
-        let mut findings = Findings::default();
-        for directive in file.directives {
-            let (line, _) = directive.span().linecol_in(&text);
-            match script.follow(directive).await {
-                Ok(()) => {}
-                Err(Failure::Load(why)) if later.iter().any(|feature| why.contains(feature)) => {
-                    findings.refused += 1;
-                }
-                Err(Failure::Nothing) if findings.refused > 0 => {}
-                Err(failure) => findings.wrong.push(format!("  line {}: {failure}", line + 1)),
-            }
-        }
-        Ok(findings)
-    })
+    if !wrong.is_empty() {
+        return Err(Broken::new(wrong.join("\n")));
+    }
+    ensure!(
+        without.is_none() || refused > 0,
+        "nothing in it was refused, and it is listed as partly out of scope"
+    );
+    Ok(())
 }
 
 /// Why a step was not as the file says.
@@ -431,5 +391,27 @@ fn equal(expected: &WastVal<'_>, found: &Value) -> bool {
             found,
         ) => argument_of(expected) == *found,
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_contract() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("component-model-tests");
+        let mut there = BTreeSet::new();
+        for sub in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            for file in sub.is_dir().then(|| std::fs::read_dir(&sub).unwrap()).into_iter().flatten() {
+                let file = file.unwrap().path().with_extension("");
+                let name = |path: &Path| path.file_name().unwrap().to_string_lossy().into_owned();
+                there.insert(format!("component-model.{}.{}", name(&sub), name(&file)));
+            }
+        }
+        assert_eq!(there, contracts().map(|contract| contract.id.to_owned()).collect());
     }
 }

@@ -14,6 +14,7 @@ use airssys_wasm_core::runtime::{
     RuntimeEngine, Value,
 };
 
+use crate::component_model;
 use crate::fakes::FakeHost;
 use crate::guests::Guest;
 use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, shown};
@@ -41,12 +42,12 @@ const PUNCTUAL: Duration = Duration::from_millis(500);
 /// More than any honest call takes: where one does not come back, a contract says so rather than to hang.
 const AMPLE: Duration = Duration::from_secs(20);
 
-/// Every contract of engines.
+/// Every contract of engines; the Component Model's own tests are in [`component_model`].
 pub fn contracts() -> impl Iterator<Item = &'static Contract<EngineBench>> {
     SUBJECTS.into_iter().flatten()
 }
 
-/// The contracts of engines, for one engine.
+/// The contracts of engines and the Component Model's own tests, for one engine.
 ///
 /// `make` makes the engine, in the context of a Tokio runtime; it is called once, and every contract loads its
 /// components afresh. The configuration has no code cache: what is loaded is compiled.
@@ -55,7 +56,7 @@ pub fn suite(
     make: impl Fn(&RuntimeConfig) -> Result<Arc<dyn RuntimeEngine>> + Send + Sync + 'static,
 ) -> Suite<EngineBench> {
     let engine: Mutex<Option<Arc<dyn RuntimeEngine>>> = Mutex::new(None);
-    Suite::new(backend, contracts(), move || {
+    Suite::new(backend, contracts().chain(component_model::contracts()), move || {
         let mut engine = engine.lock().unwrap_or_else(PoisonError::into_inner);
         let engine = match &*engine {
             Some(engine) => Arc::clone(engine),
@@ -84,6 +85,10 @@ impl EngineBench {
     /// The engine.
     pub fn engine(&self) -> &dyn RuntimeEngine {
         &*self.engine
+    }
+
+    pub(crate) fn shared(&self) -> Arc<dyn RuntimeEngine> {
+        Arc::clone(&self.engine)
     }
 
     /// What the engine says of itself.

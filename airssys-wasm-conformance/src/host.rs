@@ -33,7 +33,7 @@ const SUBJECTS: [&[Contract<HostBench>]; 4] =
 /// Longer than anything here takes on a busy machine; who waits that long says so rather than to hang.
 const AMPLE: Duration = Duration::from_secs(30);
 /// A deadline that attacks are to meet.
-const SHORT: Duration = Duration::from_millis(200);
+const SHORT: Duration = Duration::from_millis(500);
 
 /// Every contract of the host.
 pub fn contracts() -> impl Iterator<Item = &'static Contract<HostBench>> {
@@ -195,6 +195,11 @@ fn config(pairs: &[(&str, &str)]) -> ComponentConfig {
 /// The default limits, but for the time of a call.
 fn impatient() -> ResourceLimits {
     ResourceLimits { deadline: SHORT, ..ResourceLimits::default() }
+}
+
+/// The default limits, with time for everything on a busy machine.
+fn ample() -> ResourceLimits {
+    ResourceLimits { deadline: AMPLE, ..ResourceLimits::default() }
 }
 
 /// Waits until `condition` holds.

@@ -83,6 +83,7 @@
 //! # What else is here
 //!
 //! - [`guests`]: the components that contracts run, for tests, examples and benches to use as well;
+//! - [`component_model`]: the Component Model's own tests, which every engine is held to beside our contracts;
 //! - [`fakes`]: a host that records what a component asks for, and answers as it is told.
 //!
 //! That the suite bites is tested too: correct backends with exactly one flaw put in are caught by the contract that

@@ -17,7 +17,7 @@ mod report;
 
 pub use contract::{Bench, Broken, Contract, Outcome, Running, When};
 pub(crate) use contract::{contracts, ensure, ensure_eq, fail, poll_once, shown};
-pub use report::{Line, Report, Verdict};
+pub use report::{Line, Report, Verdict, unanswered};
 
 /// How long a contract may take before it counts as hanging.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use airssys_wasm_core::component::ComponentState;
-use airssys_wasm_core::error::{Detail, ErrorKind, LoadFault, MessagingFault};
+use airssys_wasm_core::error::{Detail, ErrorKind, LoadFault, MessagingFault, WasmError};
 
 use super::{AMPLE, HostBench, HostFeature, When, config, failed, impatient, installation};
 use crate::guests::Guest;
@@ -68,8 +68,8 @@ contracts! { HostBench;
                     let init = Some(Detail::Load(LoadFault::Init));
                     let error = failed(live.host.start(&id).await, ErrorKind::ComponentLoadFailed, init, attack)?;
                     let cause = std::error::Error::source(&error)
-                        .and_then(|cause| cause.downcast_ref::<airssys_wasm_core::error::WasmError>())
-                        .map(airssys_wasm_core::error::WasmError::kind);
+                        .and_then(|cause| cause.downcast_ref::<WasmError>())
+                        .map(WasmError::kind);
                     ensure_eq!(cause, Some(kind), "the cause, when `init` comes to {attack}");
                     ensure_eq!(live.status(&id)?.state, ComponentState::Failed, "its state");
                 }

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use airssys_wasm::RequestOptions;
-use airssys_wasm_core::component::ByteSize;
-use airssys_wasm_core::component::ResourceLimits;
+use airssys_wasm_core::component::{ByteSize, ResourceLimits};
 use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode, MessagingFault};
 use airssys_wasm_core::messaging::Body;
 

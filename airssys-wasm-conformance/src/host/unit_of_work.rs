@@ -1,18 +1,20 @@
 //! A handler is a transaction: its writes and its messages take effect together, or not at all.
 
-use airssys_wasm_core::component::ComponentId;
+use std::time::Duration;
+
+use airssys_wasm_core::component::{ByteSize, ComponentId, ResourceLimits};
 use airssys_wasm_core::error::{Detail, ErrorKind, Limit, TrapKind};
 
-use super::{AMPLE, HostBench, Live, config, eventually, failed, id, impatient, installation};
+use super::{
+    AMPLE, HostBench, HostFeature, Live, When, ample, config, eventually, failed, id, impatient, installation,
+};
 use crate::guests::Guest;
 use crate::runner::{Broken, Outcome, contracts, ensure, ensure_eq};
 
 /// A component that writes and sends before it attacks, and who it sends to.
-async fn writer_and_accomplice(live: &Live) -> Outcome<(ComponentId, ComponentId)> {
+async fn writer_and_accomplice(live: &Live, limits: ResourceLimits) -> Outcome<(ComponentId, ComponentId)> {
     let accomplice = live.guest(Guest::Logger, "acme/accomplice", &["storage:acme/accomplice"]).await?;
     let grants = ["storage:acme/writer", "messaging:acme/accomplice"];
-    let mut limits = impatient();
-    limits.host_calls = 1_000;
     let writer = installation(Guest::Hostile, "acme/writer", &grants)?
         .limits(limits)
         .config(config(&[("accomplice", "acme/accomplice")]));
@@ -34,7 +36,7 @@ contracts! { HostBench;
         /// When a handler returns ok, its writes are in the store and its messages leave.
         fn commits_on_ok(t) {
             let live = t.start().await?;
-            let (writer, accomplice) = writer_and_accomplice(&live).await?;
+            let (writer, accomplice) = writer_and_accomplice(&live, ample()).await?;
             ensure_eq!(live.ask(&writer, "mark ok").await?, "ok", "the reply");
             ensure_eq!(live.stored(&writer, "mark").await?, Some(b"set".to_vec()), "what is in the store");
             ensure_eq!(live.ask(&writer, "marked").await?, "true", "whether the component sees its write");
@@ -45,7 +47,7 @@ contracts! { HostBench;
         /// A handler that returns an error leaves nothing behind.
         fn vanishes_on_error(t) {
             let live = t.start().await?;
-            let (writer, accomplice) = writer_and_accomplice(&live).await?;
+            let (writer, accomplice) = writer_and_accomplice(&live, ample()).await?;
             failed(live.ask(&writer, "mark fail").await, ErrorKind::ExecutionFailed, None, "a failure")?;
             left_nothing(&live, &writer, &accomplice).await?;
             ensure_eq!(live.status(&writer)?.statistics.replaced, 0, "instances replaced after a failure");
@@ -55,7 +57,7 @@ contracts! { HostBench;
         /// A handler that traps leaves nothing behind, whatever the trap.
         fn vanishes_on_trap(t) {
             let live = t.start().await?;
-            let (writer, accomplice) = writer_and_accomplice(&live).await?;
+            let (writer, accomplice) = writer_and_accomplice(&live, ample()).await?;
             for (attack, kind) in [
                 ("mark panic", TrapKind::Unreachable),
                 ("mark out-of-bounds", TrapKind::MemoryOutOfBounds),
@@ -75,7 +77,7 @@ contracts! { HostBench;
                 // The host starts nothing on such an engine: `engine` contracts show it.
                 return Ok(());
             }
-            let (writer, accomplice) = writer_and_accomplice(&live).await?;
+            let (writer, accomplice) = writer_and_accomplice(&live, impatient()).await?;
             for attack in ["mark loop", "mark loop-in-pieces"] {
                 failed(live.ask(&writer, attack).await, ErrorKind::ExecutionTimeout, None, attack)?;
                 left_nothing(&live, &writer, &accomplice).await?;
@@ -86,7 +88,7 @@ contracts! { HostBench;
         /// A handler that runs over a limit leaves nothing behind.
         fn vanishes_at_a_limit(t) {
             let live = t.start().await?;
-            let (writer, accomplice) = writer_and_accomplice(&live).await?;
+            let (writer, accomplice) = writer_and_accomplice(&live, ResourceLimits { host_calls: 1_000, ..ample() }).await?;
             for (attack, limit) in [("mark flood", Limit::HostCalls), ("mark giant-reply 5000000", Limit::Reply)] {
                 failed(live.ask(&writer, attack).await, ErrorKind::ResourceLimitExceeded, Some(Detail::Limit(limit)), attack)?;
                 left_nothing(&live, &writer, &accomplice).await?;
@@ -105,8 +107,8 @@ contracts! { HostBench;
             let reference = live.component(&writer)?;
             let running = tokio::spawn(async move { reference.request("mark loop").await });
             eventually("the handler runs", async || Ok(live.status(&writer)?.queued == 0 && !running.is_finished())).await?;
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            let report = live.stop(&writer, std::time::Duration::ZERO).await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            let report = live.stop(&writer, Duration::ZERO).await?;
             ensure!(report.interrupted, "the stop did not end the handler: {report:?}");
             ensure!(running.await?.is_err(), "a handler that was ended has answered");
             live.host.start(&writer).await?;
@@ -115,7 +117,7 @@ contracts! { HostBench;
         }
 
         /// A host that is gone in the middle of a handler, without a word, leaves nothing of that handler, and all of those before.
-        [super::When::Feature(super::HostFeature::Persistent)]
+        [When::Feature(HostFeature::Persistent)]
         fn vanishes_on_host_kill(t) {
             for round in 0..3 {
                 let bench = t.detached();
@@ -135,7 +137,7 @@ contracts! { HostBench;
                         let busy = live.guest(Guest::Hostile, "acme/busy", &["storage:acme/busy"]).await?;
                         live.send(&busy, "mark loop")?;
                         eventually("the handler runs", async || Ok(live.status(&busy)?.queued == 0)).await?;
-                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                        tokio::time::sleep(Duration::from_millis(20)).await;
                         Ok::<_, Broken>(())
                     })?;
                     runtime.shutdown_timeout(AMPLE);
@@ -165,9 +167,8 @@ contracts! { HostBench;
         /// A quota holds to the byte within a handler; the refusal is a value for the guest, which goes on.
         fn quota_is_exact(t) {
             let live = t.start().await?;
-            let mut limits = impatient();
             // A key `flood/00000000` of 14 bytes, a value of 46 and the overhead of 40: 100 bytes a record.
-            limits.storage_bytes = airssys_wasm_core::component::ByteSize::bytes(299);
+            let limits = ResourceLimits { storage_bytes: ByteSize::bytes(299), ..ResourceLimits::default() };
             let filler = installation(Guest::Hostile, "acme/filler", &["storage:acme/filler"])?.limits(limits);
             let filler = live.run(filler).await?;
             let answer = live.ask(&filler, "write-flood 10 46").await?;

@@ -229,6 +229,20 @@ impl Report {
     }
 }
 
+/// The contracts that none of these backends holds: all refuse, deviate or break. A promise that nobody keeps is to be seen, and
+/// not to be taken for kept.
+pub fn unanswered(reports: &[Report]) -> Vec<&'static str> {
+    let mut ids: Vec<&'static str> = Vec::new();
+    for line in reports.iter().flat_map(|report| &report.lines) {
+        if !ids.contains(&line.id) {
+            ids.push(line.id);
+        }
+    }
+    let is_held = |id: &&'static str| reports.iter().any(|report| report.verdict(id) == Some(&Verdict::Held));
+    ids.retain(|id| !is_held(id));
+    ids
+}
+
 /// What `--list` prints.
 pub(super) fn listing<B: Bench>(contracts: &[&Contract<B>], arguments: &Arguments) -> String {
     let mut text = String::new();
