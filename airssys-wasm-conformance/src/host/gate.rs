@@ -1,7 +1,9 @@
 //! What a component may do, and nothing else.
 
+use airssys_wasm::Host;
+use airssys_wasm_core::config::{HostConfig, SecurityConfig};
 use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode};
-use airssys_wasm_core::security::{PermissionResult, Rule};
+use airssys_wasm_core::security::{PermissionResult, Rule, SecurityMode};
 
 use super::{HostBench, config, failed, installation};
 use crate::guests::Guest;
@@ -65,6 +67,23 @@ contracts! { HostBench;
                 failed(live.ask(&counter, "increment").await, ErrorKind::ExecutionFailed, DENIED, "a write after the grant was revoked")?;
             }
             ensure_eq!(live.stored(&counter, "count").await?, Some(b"3".to_vec()), "what was stored");
+            live.end().await
+        }
+
+        /// What the operator forbids is refused even to who was granted it, and even in development mode, which allows all the rest.
+        fn forbidden_wins(t) {
+            let security = SecurityConfig {
+                mode: SecurityMode::Development,
+                forbidden: vec!["storage:acme/counter".parse()?],
+            };
+            let config = HostConfig { security, ..HostConfig::default() };
+            let live = t.start_as(Host::builder().config(config)).await?;
+            let counter = live.guest(Guest::Counter, "acme/counter", &["storage:acme/counter"]).await?;
+            let error = failed(live.ask(&counter, "increment").await, ErrorKind::ExecutionFailed, DENIED, "what is forbidden")?;
+            ensure!(error.message().contains("forbids"), "the refusal does not say that it is forbidden: {error}");
+            ensure_eq!(live.stored(&counter, "count").await?, None, "what was stored");
+            let free = live.guest(Guest::Counter, "acme/free", &[]).await?;
+            ensure_eq!(live.ask(&free, "increment").await?, "1", "the count of who is not forbidden anything");
             live.end().await
         }
 
