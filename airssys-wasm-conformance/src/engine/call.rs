@@ -457,18 +457,15 @@ contracts! { EngineBench;
             Ok(())
         }
 
-        /// A handle of one instance means nothing to another.
+        /// A handle of one instance means nothing to another, whether or not that one has handles of its own.
         fn belong_to_their_instance(t) {
-            let (mut left, mut right) = (values(t).await?, values(t).await?);
+            let (mut left, mut right, mut empty) = (values(t).await?, values(t).await?, values(t).await?);
             let constructor = format!("{VALUES}#[constructor]accumulator");
-            let made = left.ask(&constructor, &[Value::S64(1)]).await?;
-            let Some(handle) = made else { fail!("the constructor returned nothing") };
-            let result = right.ask(&format!("{VALUES}#look"), std::slice::from_ref(&handle)).await;
-            ensure!(result.is_err(), "another instance took the handle, and answered {result:?}");
-            let other = right.ask(&constructor, &[Value::S64(2)]).await;
-            if let Ok(Some(other)) = other {
-                let result = left.ask(&format!("{VALUES}#look"), &[other]).await;
-                ensure!(!matches!(result, Ok(Some(Value::S64(2)))), "one instance looks into another");
+            let Some(of_left) = left.ask(&constructor, &[Value::S64(1)]).await? else { fail!("nothing was made") };
+            let Some(of_right) = right.ask(&constructor, &[Value::S64(2)]).await? else { fail!("nothing was made") };
+            for (instance, foreign) in [(&mut left, &of_right), (&mut right, &of_left), (&mut empty, &of_left)] {
+                let result = instance.ask(&format!("{VALUES}#look"), std::slice::from_ref(foreign)).await;
+                ensure!(result.is_err(), "another instance took the handle, and answered {result:?}");
             }
             Ok(())
         }
