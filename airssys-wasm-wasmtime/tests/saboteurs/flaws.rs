@@ -57,12 +57,33 @@ flaws! {
     /// The sender is always the host.
     SenderLost => "engine.call.message_fields"
         broken by "what the guest saw of two messages",
+    /// The message that this one belongs to is not told.
+    CorrelationLost => "engine.call.every_field"
+        broken by "the message as it lies in the guest",
+    /// A message was sent at a full second.
+    SecondsOnly => "engine.call.every_field"
+        broken by "the message as it lies in the guest",
+    /// Attempts are counted from zero.
+    AttemptsFromZero => "engine.call.every_field"
+        broken by "the message as it lies in the guest",
+    /// The trace is not handed on.
+    TraceLost => "engine.call.every_field"
+        broken by "the message as it lies in the guest",
+    /// An id is handed over with its halves in the wrong order.
+    IdTurned => "engine.call.every_field"
+        broken by "the message as it lies in the guest",
+    /// A setting without a value is left out of the configuration.
+    EmptySettingLost => "engine.call.configuration"
+        broken by "the configuration as it lies in the guest",
     /// The configuration is not handed over.
     ConfigurationLost => "engine.call.configuration"
         broken by "with a greeting configured",
     /// The metadata has no description.
     DescriptionLost => "engine.call.metadata_and_shutdown"
-        broken by "is incomplete",
+        broken by "what the component says of itself",
+    /// The version of a component is taken for its description, and its description for its version.
+    MetadataSwapped => "engine.call.metadata_and_shutdown"
+        broken by "what the component says of itself",
     /// A failure of the guest is a trap.
     FailureIsTrap => "engine.call.failure_is_a_value"
         broken by "`fail`, Failure(Internal)",

@@ -2,12 +2,13 @@
 
 use std::env;
 use std::future::ready;
+use std::mem;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use airssys_wasm_core::component::ComponentMetadata;
 use airssys_wasm_core::error::{Detail, ErrorKind, TrapKind};
@@ -103,11 +104,31 @@ impl Live {
             (Some(Flaw::ContentTypeLost), ComponentInput::Message(envelope)) => {
                 envelope.body.content_type = None;
             }
+            (Some(Flaw::CorrelationLost), ComponentInput::Message(envelope)) => envelope.correlation = None,
+            (Some(Flaw::SecondsOnly), ComponentInput::Message(envelope)) => {
+                let since = envelope.sent_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+                envelope.sent_at = SystemTime::UNIX_EPOCH + Duration::from_secs(since.as_secs());
+            }
+            (Some(Flaw::AttemptsFromZero), ComponentInput::Message(envelope)) => envelope.attempt -= 1,
+            (Some(Flaw::TraceLost), ComponentInput::Message(envelope)) => envelope.trace = None,
+            (Some(Flaw::IdTurned), ComponentInput::Message(envelope)) => {
+                envelope.id = MessageId::from_parts(envelope.id.low(), envelope.id.high());
+            }
             (Some(Flaw::ReplyErrorsAlike), ComponentInput::Reply { outcome: Err(refusal), .. }) => {
                 *refusal = MessagingRefusal::Timeout;
             }
             _ => {}
         }
+    }
+
+    fn bend_config(&self, config: &ComponentConfig) -> ComponentConfig {
+        let is_kept = |value: &str| match self.flaw {
+            Some(Flaw::ConfigurationLost) => false,
+            Some(Flaw::EmptySettingLost) => !value.is_empty(),
+            _ => true,
+        };
+        let kept = config.iter().filter(|(_, value)| is_kept(value));
+        kept.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
     /// What becomes of an error, whatever was called.
@@ -212,9 +233,8 @@ impl Component for Live {
         if self.has(Flaw::DeadlineNotInInit) {
             budget.deadline = budget.deadline.map(|deadline| deadline + 2 * SECOND);
         }
-        let nothing = ComponentConfig::new();
-        let config = if self.has(Flaw::ConfigurationLost) { &nothing } else { config };
-        let result = self.inner().init(config, budget).await;
+        let config = self.bend_config(config);
+        let result = self.inner().init(&config, budget).await;
         result.map_err(|error| self.bend(error))
     }
 
@@ -287,6 +307,9 @@ impl Component for Live {
         let mut metadata = self.inner().metadata(budget).await?;
         if self.has(Flaw::DescriptionLost) {
             metadata.description.clear();
+        }
+        if self.has(Flaw::MetadataSwapped) {
+            mem::swap(&mut metadata.version, &mut metadata.description);
         }
         Ok(metadata)
     }

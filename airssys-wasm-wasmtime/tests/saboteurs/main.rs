@@ -82,5 +82,5 @@ fn a_flaw_that_is_missed_is_told() {
         "the name",
         "DescriptionLost broke engine.call.metadata_and_shutdown, and not by `the name`",
     );
-    assert_eq!(missed(Flaw::DescriptionLost, contract, "is incomplete"), None);
+    assert_eq!(missed(Flaw::DescriptionLost, contract, "what the component says of itself"), None);
 }
