@@ -337,7 +337,9 @@ contracts! { EngineBench;
                     }
                 }
                 instance.is_poisoned().await.map_err(|broken| broken.during(format!("round {round}, seed {seed}")))?;
+                let host = instance.host.clone();
                 drop(instance);
+                ensure_eq!(host.clones(), 0, "services that a given up call still has, in round {round}, seed {seed}");
                 let mut next = t.instance(&component).await?;
                 ensure_eq!(next.say("ok").await?, b"ok", "the next instance in round {round}, seed {seed}");
             }

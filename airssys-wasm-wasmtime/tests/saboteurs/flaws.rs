@@ -105,6 +105,9 @@ flaws! {
     /// A resource that is handed over is only lent.
     OwnIsBorrow => "engine.resources.lifecycle"
         broken by "how many live in the end",
+    /// A resource can be looked at after it was handed over.
+    StaleHandleTaken => "engine.resources.lifecycle"
+        broken by "a resource that was handed back can still be looked at",
     /// Each instance numbers its resources from one, and a handle is no more than the number.
     HandlesNumbered => "engine.resources.belong_to_their_instance"
         broken by "another instance took the handle",
@@ -227,6 +230,9 @@ flaws! {
     /// A call that was dropped leaves the instance ready.
     DropNotNoticed => "engine.cancel.any_point"
         broken by "says that it is ready",
+    /// A call runs on a task of its own, and goes on there when it is dropped.
+    DroppedCallGoesOn => "engine.cancel.any_point"
+        broken by "services that a given up call still has",
     /// A call begins when it is made, and not when it is first polled.
     CallBeginsEarly => "engine.cancel.before_it_began"
         broken by "what was asked of the host",

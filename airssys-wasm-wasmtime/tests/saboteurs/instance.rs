@@ -59,12 +59,22 @@ pub(crate) struct Live {
     /// Whether a call returned an invalid value.
     is_forgiven: bool,
     numbers: Numbers,
+    /// The resources that were handed over, and what was in them.
+    remains: Vec<(Value, Value)>,
 }
 
 impl Live {
     pub(crate) fn new(inner: SharedInstance, origin: Origin, flaw: Option<Flaw>) -> Self {
-        let (first_deadline, is_handling, is_forgiven) = (None, false, false);
-        Self { inner, origin, flaw, first_deadline, is_handling, is_forgiven, numbers: Numbers::default() }
+        Self {
+            inner,
+            origin,
+            flaw,
+            first_deadline: None,
+            is_handling: false,
+            is_forgiven: false,
+            numbers: Numbers::default(),
+            remains: Vec::new(),
+        }
     }
 
     fn has(&self, flaw: Flaw) -> bool {
@@ -73,6 +83,14 @@ impl Live {
 
     fn inner(&self) -> MutexGuard<'_, Box<dyn Component>> {
         self.inner.try_lock().expect("the contracts on shared instances make one call at a time")
+    }
+
+    /// Refuses calls after one that was dropped and goes on.
+    fn check_given_up(&self) -> Result<()> {
+        if self.has(Flaw::DroppedCallGoesOn) && self.is_handling {
+            return Err(WasmError::new(ErrorKind::Actor, "call").saying("the instance was given up"));
+        }
+        Ok(())
     }
 
     fn bend_budget(&mut self, mut budget: CallBudget) -> CallBudget {
@@ -169,6 +187,7 @@ impl Live {
     }
 
     async fn handle(&mut self, mut input: ComponentInput, budget: CallBudget) -> Result<ComponentOutput> {
+        self.check_given_up()?;
         self.bend_input(&mut input);
         let is_reply = matches!(input, ComponentInput::Reply { .. });
         let asks_for_environment =
@@ -177,6 +196,10 @@ impl Live {
         self.is_handling = true;
         let result = if self.has(Flaw::ThreadKept) {
             block_in_place(|| Handle::current().block_on(self.inner().execute(input, budget)))
+        } else if self.has(Flaw::DroppedCallGoesOn) {
+            let inner = Arc::clone(&self.inner);
+            let call = tokio::spawn(async move { inner.lock().await.execute(input, budget).await });
+            call.await.expect("the engine does not panic")
         } else {
             self.inner().execute(input, budget).await
         };
@@ -229,6 +252,7 @@ impl Live {
 #[async_trait]
 impl Component for Live {
     async fn init(&mut self, config: &ComponentConfig, budget: CallBudget) -> Result<()> {
+        self.check_given_up()?;
         let mut budget = self.bend_budget(budget);
         if self.has(Flaw::DeadlineNotInInit) {
             budget.deadline = budget.deadline.map(|deadline| deadline + 2 * SECOND);
@@ -263,6 +287,7 @@ impl Component for Live {
         arguments: &[Value],
         budget: CallBudget,
     ) -> Result<Option<Value>> {
+        self.check_given_up()?;
         let budget = self.bend_budget(budget);
         let mut export = export.clone();
         if self.has(Flaw::OwnIsBorrow) && export.function() == "consume" {
@@ -273,6 +298,12 @@ impl Component for Live {
             Some(Flaw::FlagsSwapped) => passed.iter_mut().for_each(swap_flags),
             Some(Flaw::HandlesNumbered) => passed.iter_mut().for_each(|value| self.numbers.resolve(value)),
             _ => {}
+        }
+        if self.has(Flaw::StaleHandleTaken)
+            && export.function() == "look"
+            && let Some((_, kept)) = self.remains.iter().find(|(handle, _)| passed.first() == Some(handle))
+        {
+            return Ok(Some(kept.clone()));
         }
         let result = self.inner().call(&export, &passed, budget).await;
         let mut result = match (self.flaw, result) {
@@ -287,6 +318,11 @@ impl Component for Live {
             (_, Err(error)) => return Err(self.bend(error)),
             (_, Ok(result)) => result,
         };
+        if export.function() == "consume"
+            && let (Some(handle), Some(kept)) = (passed.first(), &result)
+        {
+            self.remains.push((handle.clone(), kept.clone()));
+        }
         if let Some(result) = &mut result {
             self.bend_result(result, arguments);
         }
@@ -294,6 +330,7 @@ impl Component for Live {
     }
 
     async fn shutdown(&mut self, budget: CallBudget) -> Result<()> {
+        self.check_given_up()?;
         if self.has(Flaw::ShutdownSkipped) && self.state() == ExecutionState::Ready {
             return Ok(());
         }
@@ -303,6 +340,7 @@ impl Component for Live {
     }
 
     async fn metadata(&mut self, budget: CallBudget) -> Result<ComponentMetadata> {
+        self.check_given_up()?;
         let budget = self.bend_budget(budget);
         let mut metadata = self.inner().metadata(budget).await?;
         if self.has(Flaw::DescriptionLost) {
@@ -315,6 +353,9 @@ impl Component for Live {
     }
 
     fn state(&self) -> ExecutionState {
+        if self.check_given_up().is_err() {
+            return ExecutionState::Poisoned;
+        }
         let is_forgotten = match self.flaw {
             Some(Flaw::PoisonNotShown) => true,
             Some(Flaw::DropNotNoticed) => self.is_handling,
