@@ -22,6 +22,7 @@ use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, shown};
 mod bounds;
 mod call;
 mod ending;
+mod exposed;
 mod host;
 mod isolation;
 mod load;

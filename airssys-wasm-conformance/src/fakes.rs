@@ -244,6 +244,11 @@ impl FakeHost {
         self.state().abandoned
     }
 
+    /// How many clones of this host there are beside it. Each service of an instance is one, until it is released.
+    pub fn clones(&self) -> usize {
+        Arc::strong_count(&self.state) - 1
+    }
+
     /// Who the instance is.
     pub fn id(&self) -> &ComponentId {
         &self.id

@@ -1,13 +1,14 @@
 //! Calling: messages, configuration, values of every type, resources.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use airssys_wasm_core::component::ComponentConfig;
+use airssys_wasm_core::component::{ComponentConfig, ComponentInput, ComponentMetadata};
 use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode, TrapKind};
-use airssys_wasm_core::messaging::{Body, MessageType, Sender};
+use airssys_wasm_core::messaging::{Body, MessageId, MessageType, Sender, TraceContext};
 use airssys_wasm_core::runtime::{ExecutionState, Value};
 
 use super::EngineFeature::Deadlines;
+use super::exposed::{EXPOSED, Piece, SeenMessage};
 use super::host::values;
 use super::{EngineBench, Instance, envelope, failed, message, of_kind};
 use crate::fakes::HostCall;
@@ -234,7 +235,7 @@ contracts! { EngineBench;
             sent.sender = Sender::Component("acme/asker".parse()?);
             sent.topic = Some("orders.new".parse()?);
             sent.kind = MessageType::Event;
-            instance.execute_ample(airssys_wasm_core::component::ComponentInput::Message(sent)).await?;
+            instance.execute_ample(ComponentInput::Message(sent)).await?;
             instance.execute_ample(message(Body::new([0xff, 0]))).await?;
             let lines: Vec<_> = instance
                 .host
@@ -250,7 +251,47 @@ contracts! { EngineBench;
             Ok(())
         }
 
-        /// `init` hands over every key and value of the configuration.
+        /// Every field of a message arrives as it was sent, those that are absent as absent.
+        fn every_field(t) {
+            let mut instance = t.start_text(EXPOSED).await?;
+            let mut sent = envelope(Body::typed("text/csv".parse()?, "a,b"));
+            sent.id = MessageId::from_parts(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3210);
+            sent.sender = Sender::Component("acme/asker".parse()?);
+            sent.topic = Some("orders.new".parse()?);
+            sent.correlation = Some(MessageId::from_parts(u64::MAX, 7));
+            sent.sent_at = SystemTime::UNIX_EPOCH + Duration::from_nanos(1_700_000_000_123_456_789);
+            sent.attempt = 3;
+            sent.trace = Some(TraceContext { trace_parent: "00-aa-bb-01".into(), trace_state: "k=v".into() });
+            let full = SeenMessage {
+                id: sent.id,
+                sender: Some("acme/asker".to_owned()),
+                topic: Some("orders.new".to_owned()),
+                correlation: sent.correlation,
+                content_type: Some("text/csv".to_owned()),
+                payload: "a,b".to_owned(),
+                sent_at: 1_700_000_000_123_456_789,
+                attempt: 3,
+                trace: Some(("00-aa-bb-01".to_owned(), "k=v".to_owned())),
+            };
+            let plain = SeenMessage {
+                id: MessageId::from_parts(1, 2),
+                sender: None,
+                topic: None,
+                correlation: None,
+                content_type: None,
+                payload: String::new(),
+                sent_at: 1_700_000_000_000_000_000,
+                attempt: 1,
+                trace: None,
+            };
+            for (input, expected) in [(ComponentInput::Message(sent), full), (message(Body::default()), plain)] {
+                let reply = instance.execute_ample(input).await?;
+                ensure_eq!(Piece(reply.body.payload).message(), Some(expected), "the message as it lies in the guest");
+            }
+            Ok(())
+        }
+
+        /// `init` hands over every key and value of the configuration, in the order of the keys.
         fn configuration(t) {
             let greeter = t.load(Guest::Greeter).await?;
             let mut plain = t.instance(&greeter).await?;
@@ -260,6 +301,12 @@ contracts! { EngineBench;
             let config = ComponentConfig::new().with("a", "x").with("greeting", "Grüß Gott").with("z", "");
             configured.init_ample(&config).await?;
             ensure_eq!(configured.say("you").await?, "Grüß Gott, you!".as_bytes(), "with a greeting configured");
+            let mut exposed = t.start_text(EXPOSED).await?;
+            exposed.init_ample(&config).await?;
+            let seen = Piece(exposed.say("").await?).configuration();
+            let expected = [("a", "x"), ("greeting", "Grüß Gott"), ("z", "")];
+            let expected = expected.map(|(key, value)| (key.to_owned(), value.to_owned())).to_vec();
+            ensure_eq!(seen, Some(expected), "the configuration as it lies in the guest");
             Ok(())
         }
 
@@ -268,8 +315,12 @@ contracts! { EngineBench;
             let mut instance = t.start(Guest::Greeter).await?;
             let budget = t.ample();
             let metadata = instance.metadata(budget).await?;
-            ensure_eq!(metadata.name, "greeter", "the name");
-            ensure!(!metadata.version.is_empty() && !metadata.description.is_empty(), "{metadata:?} is incomplete");
+            let expected = ComponentMetadata {
+                name: "greeter".to_owned(),
+                version: "0.1.0".to_owned(),
+                description: "Greets whoever the message names, in the words of its configuration".to_owned(),
+            };
+            ensure_eq!(metadata, expected, "what the component says of itself");
             instance.shutdown(budget).await?;
             Ok(())
         }
@@ -457,18 +508,15 @@ contracts! { EngineBench;
             Ok(())
         }
 
-        /// A handle of one instance means nothing to another.
+        /// A handle of one instance means nothing to another, whether or not that one has handles of its own.
         fn belong_to_their_instance(t) {
-            let (mut left, mut right) = (values(t).await?, values(t).await?);
+            let (mut left, mut right, mut empty) = (values(t).await?, values(t).await?, values(t).await?);
             let constructor = format!("{VALUES}#[constructor]accumulator");
-            let made = left.ask(&constructor, &[Value::S64(1)]).await?;
-            let Some(handle) = made else { fail!("the constructor returned nothing") };
-            let result = right.ask(&format!("{VALUES}#look"), std::slice::from_ref(&handle)).await;
-            ensure!(result.is_err(), "another instance took the handle, and answered {result:?}");
-            let other = right.ask(&constructor, &[Value::S64(2)]).await;
-            if let Ok(Some(other)) = other {
-                let result = left.ask(&format!("{VALUES}#look"), &[other]).await;
-                ensure!(!matches!(result, Ok(Some(Value::S64(2)))), "one instance looks into another");
+            let Some(of_left) = left.ask(&constructor, &[Value::S64(1)]).await? else { fail!("nothing was made") };
+            let Some(of_right) = right.ask(&constructor, &[Value::S64(2)]).await? else { fail!("nothing was made") };
+            for (instance, foreign) in [(&mut left, &of_right), (&mut right, &of_left), (&mut empty, &of_left)] {
+                let result = instance.ask(&format!("{VALUES}#look"), std::slice::from_ref(foreign)).await;
+                ensure!(result.is_err(), "another instance took the handle, and answered {result:?}");
             }
             Ok(())
         }

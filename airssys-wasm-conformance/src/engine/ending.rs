@@ -337,7 +337,9 @@ contracts! { EngineBench;
                     }
                 }
                 instance.is_poisoned().await.map_err(|broken| broken.during(format!("round {round}, seed {seed}")))?;
+                let host = instance.host.clone();
                 drop(instance);
+                ensure_eq!(host.clones(), 0, "services that a given up call still has, in round {round}, seed {seed}");
                 let mut next = t.instance(&component).await?;
                 ensure_eq!(next.say("ok").await?, b"ok", "the next instance in round {round}, seed {seed}");
             }
@@ -352,7 +354,8 @@ contracts! { EngineBench;
             Ok(())
         }
 
-        /// Dropping an instance that waits, or one that was never used, releases it: thousands can follow one another.
+        /// Dropping an instance, one that waits and one that was never used included, releases it and its services:
+        /// thousands can follow one another.
         fn releases_everything(t) {
             let component = t.load(Guest::Hostile).await?;
             for round in 0..1500 {
@@ -363,6 +366,9 @@ contracts! { EngineBench;
                 } else if round % 3 == 1 {
                     instance.say("ok").await?;
                 }
+                let host = instance.host.clone();
+                drop(instance);
+                ensure_eq!(host.clones(), 0, "services kept after their instance was dropped, in round {round}");
             }
             Ok(())
         }
