@@ -69,7 +69,7 @@ pub(super) const EXPOSED: &str = r#"(component
 /// Where the piece begins.
 const BASE: usize = 65_536;
 
-/// A reply of the component. Reading beyond it is reading what the engine did not lower.
+/// A reply of the component, read by addresses in its memory.
 pub(super) struct Piece(pub(super) Vec<u8>);
 
 impl Piece {

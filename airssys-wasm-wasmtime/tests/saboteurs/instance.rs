@@ -52,7 +52,7 @@ pub(crate) struct Live {
     inner: SharedInstance,
     origin: Origin,
     flaw: Option<Flaw>,
-    /// The deadline of the first call.
+    /// The deadline of the first call that had one.
     first_deadline: Option<Instant>,
     /// Whether a message is being handled: for good, when its future was dropped.
     is_handling: bool,
@@ -95,8 +95,7 @@ impl Live {
 
     fn bend_budget(&mut self, mut budget: CallBudget) -> CallBudget {
         let now = Instant::now();
-        let first =
-            *self.first_deadline.get_or_insert_with(|| budget.deadline.unwrap_or(now + 1_000 * SECOND));
+        self.first_deadline = self.first_deadline.or(budget.deadline);
         budget.deadline = budget.deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(now);
             match self.flaw {
@@ -108,7 +107,7 @@ impl Live {
             }
         });
         if self.has(Flaw::DeadlineStays) {
-            budget = budget.until(Some(first));
+            budget = budget.until(self.first_deadline);
         }
         if self.has(Flaw::FuelIgnored) && self.origin.metering == Metering::Off {
             budget.fuel = None;
