@@ -9,6 +9,7 @@ use std::thread;
 use airssys_wasm_conformance::engine::{self, EngineBench};
 use airssys_wasm_conformance::runner::{Suite, Verdict};
 
+mod component_model;
 mod extensions;
 mod flaws;
 mod instance;
