@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use airssys_wasm_core::component::ResourceLimits;
-use airssys_wasm_core::config::{HostConfig, OnDisk, RuntimeConfig, StorageConfig};
+use airssys_wasm_core::config::{HostConfig, RuntimeConfig, StorageConfig};
 use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use airssys_wasm_core::runtime::{HostFunction, RuntimeEngine};
 use airssys_wasm_core::security::{AuditSink, GrantsOnly, SecurityPolicy};
@@ -209,24 +209,24 @@ fn open_blocking(config: StorageConfig) -> Result<Arc<dyn StorageBackend>> {
     Ok(match config {
         StorageConfig::Memory => Arc::new(MemoryStore::new()),
         #[cfg(feature = "redb")]
-        StorageConfig::Redb(OnDisk { path, cache, .. }) => {
+        StorageConfig::Redb(disk) => {
             use airssys_wasm_storage::{RedbOptions, RedbStore};
-            Arc::new(RedbStore::open(path, RedbOptions { cache, ..RedbOptions::default() })?)
+            Arc::new(RedbStore::open(disk.path, RedbOptions { cache: disk.cache, ..RedbOptions::default() })?)
         }
         #[cfg(feature = "fjall")]
-        StorageConfig::Fjall(OnDisk { path, cache, .. }) => {
+        StorageConfig::Fjall(disk) => {
             use airssys_wasm_storage::{FjallOptions, FjallStore};
-            Arc::new(FjallStore::open(path, FjallOptions { cache, ..FjallOptions::default() })?)
+            Arc::new(FjallStore::open(disk.path, FjallOptions { cache: disk.cache, ..FjallOptions::default() })?)
         }
         #[cfg(feature = "sled")]
-        StorageConfig::Sled(OnDisk { path, cache, .. }) => {
+        StorageConfig::Sled(disk) => {
             use airssys_wasm_storage::{SledOptions, SledStore};
-            Arc::new(SledStore::open(path, SledOptions { cache, ..SledOptions::default() })?)
+            Arc::new(SledStore::open(disk.path, SledOptions { cache: disk.cache, ..SledOptions::default() })?)
         }
         #[cfg(feature = "rocksdb")]
-        StorageConfig::RocksDb(OnDisk { path, cache, .. }) => {
+        StorageConfig::RocksDb(disk) => {
             use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
-            Arc::new(RocksDbStore::open(path, RocksDbOptions { cache, ..RocksDbOptions::default() })?)
+            Arc::new(RocksDbStore::open(disk.path, RocksDbOptions { cache: disk.cache, ..RocksDbOptions::default() })?)
         }
         other => {
             return Err(invalid(
