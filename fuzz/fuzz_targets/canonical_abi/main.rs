@@ -185,7 +185,7 @@ fn transcode_anything(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     shared.extend(&before);
     let mut moved = parameters.clone();
     let target = parameters[2] as u32;
-    moved[2] = u64::from(target) + offset as u64;
+    moved[2] = u64::from(target.saturating_add(offset as u32));
     let is_inside = |pointer: u64, length: u64, unit: u64| {
         u64::from(pointer as u32) + u64::from(length as u32) * unit <= from.len() as u64
     };
