@@ -42,6 +42,17 @@ on_every_store! {
         }
     }
 
+    // A transaction that was asked for no records of a range said that the range had ended.
+    async fn a_page_of_no_records_is_not_the_end(bench: Bench) {
+        let a = space("a");
+        put(&*bench.store, &a, "k", "v").await;
+        let mut transaction = bench.store.begin().await.unwrap();
+        for range in [KeyRange::all(), KeyRange::all().reversed()] {
+            let page = transaction.scan(&a, range, 0).await.unwrap();
+            assert_eq!((page.records, page.more), (vec![], true));
+        }
+    }
+
     async fn absent_is_none_and_can_be_deleted(bench: Bench) {
         let a = space("a");
         assert_eq!(get(&*bench.store, &a, "k").await, None);

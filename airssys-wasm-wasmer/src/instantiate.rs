@@ -15,8 +15,8 @@ use crate::fault;
 use crate::instrument::Counting;
 use crate::store::Store;
 use crate::trampolines::{self, Tables, Target};
-use crate::translate::ModulePlan;
-use crate::vm::{CoreFunction, CoreGlobal, CoreInstances, Item, again};
+use crate::translate::{Item, ModulePlan};
+use crate::vm::{CoreFunction, CoreGlobal, CoreInstances, again};
 
 const OPERATION: &str = "instantiate";
 

@@ -15,7 +15,6 @@ use wasmtime_environ::component::{
 use wasmtime_environ::{EntityIndex, ScopeVec, Tunables};
 
 use crate::instrument::{self, Counting};
-use crate::vm::Item;
 
 /// The most characters of what a validator says.
 const MAX_TEXT: usize = 1024;
@@ -57,6 +56,16 @@ pub(crate) struct ModulePlan {
     pub(crate) table_maxima: Vec<(u32, u64)>,
     /// The function to call when an instance was made.
     pub(crate) start: Option<u32>,
+}
+
+/// Something of a core instance, by its index in the module.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Item {
+    Function(u32),
+    Table(u32),
+    Memory(u32),
+    Global(u32),
+    Tag(u32),
 }
 
 impl ModulePlan {

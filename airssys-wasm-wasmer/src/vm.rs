@@ -21,6 +21,7 @@ use wasmer_vm::{
 };
 
 use crate::bounds::Bounds;
+use crate::translate::Item;
 
 /// A parameter or result of a core function.
 pub(crate) type Cell = RawValue;
@@ -64,16 +65,6 @@ pub(crate) struct HostContext<T> {
 pub(crate) struct Signature {
     pub(crate) kind: FunctionType,
     pub(crate) hash: VMSignatureHash,
-}
-
-/// Something of a core instance, by its index in the module.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Item {
-    Function(u32),
-    Table(u32),
-    Memory(u32),
-    Global(u32),
-    Tag(u32),
 }
 
 impl CoreInstances {

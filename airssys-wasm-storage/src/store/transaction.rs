@@ -200,6 +200,8 @@ impl<E: KeyValueEngine> StorageTransaction for Transaction<E> {
         loop {
             let mut page = TransactionPage::default();
             if range.is_empty() || limit == 0 {
+                // What nobody looked at may be there.
+                page.more = !range.is_empty();
                 return Ok(page);
             }
             let order = range.order();

@@ -209,35 +209,29 @@ fn open_blocking(config: StorageConfig) -> Result<Arc<dyn StorageBackend>> {
     Ok(match config {
         StorageConfig::Memory => Arc::new(MemoryStore::new()),
         #[cfg(feature = "redb")]
-        StorageConfig::Redb(on_disk) => {
+        StorageConfig::Redb(disk) => {
             use airssys_wasm_storage::{RedbOptions, RedbStore};
-            Arc::new(RedbStore::open(
-                on_disk.path,
-                RedbOptions { cache: on_disk.cache, ..RedbOptions::default() },
-            )?)
+            Arc::new(RedbStore::open(disk.path, RedbOptions { cache: disk.cache, ..RedbOptions::default() })?)
         }
         #[cfg(feature = "fjall")]
-        StorageConfig::Fjall(on_disk) => {
+        StorageConfig::Fjall(disk) => {
             use airssys_wasm_storage::{FjallOptions, FjallStore};
             Arc::new(FjallStore::open(
-                on_disk.path,
-                FjallOptions { cache: on_disk.cache, ..FjallOptions::default() },
+                disk.path,
+                FjallOptions { cache: disk.cache, ..FjallOptions::default() },
             )?)
         }
         #[cfg(feature = "sled")]
-        StorageConfig::Sled(on_disk) => {
+        StorageConfig::Sled(disk) => {
             use airssys_wasm_storage::{SledOptions, SledStore};
-            Arc::new(SledStore::open(
-                on_disk.path,
-                SledOptions { cache: on_disk.cache, ..SledOptions::default() },
-            )?)
+            Arc::new(SledStore::open(disk.path, SledOptions { cache: disk.cache, ..SledOptions::default() })?)
         }
         #[cfg(feature = "rocksdb")]
-        StorageConfig::RocksDb(on_disk) => {
+        StorageConfig::RocksDb(disk) => {
             use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
             Arc::new(RocksDbStore::open(
-                on_disk.path,
-                RocksDbOptions { cache: on_disk.cache, ..RocksDbOptions::default() },
+                disk.path,
+                RocksDbOptions { cache: disk.cache, ..RocksDbOptions::default() },
             )?)
         }
         other => {

@@ -1,0 +1,246 @@
+//! Types that the fuzzer makes up, as tables of a component, and values of them.
+
+use airssys_wasm_core::runtime::{ResourceHandle, Value};
+use arbitrary::{Result, Unstructured};
+use wasmparser::Validator;
+use wasmtime_environ::component::{
+    CanonicalAbiInfo, Component, ComponentTypes, ComponentTypesBuilder, InterfaceType, RecordField, TypeEnum,
+    TypeFlags, TypeList, TypeOption, TypeRecord, TypeResourceTableIndex, TypeResult, TypeTuple,
+    TypeTupleIndex, TypeVariant, VariantInfo,
+};
+
+/// How deep types are nested.
+const DEPTH: u32 = 4;
+
+/// A type, before it is one of a component.
+#[derive(Clone, Debug)]
+pub(crate) enum Kind {
+    Bool,
+    S8,
+    U8,
+    S16,
+    U16,
+    S32,
+    U32,
+    S64,
+    U64,
+    F32,
+    F64,
+    Char,
+    String,
+    Own,
+    Borrow,
+    Enum(usize),
+    Flags(usize),
+    List(Box<Kind>),
+    Record(Vec<Kind>),
+    Tuple(Vec<Kind>),
+    Variant(Vec<Option<Kind>>),
+    Option(Box<Kind>),
+    Result(Option<Box<Kind>>, Option<Box<Kind>>),
+}
+
+impl Kind {
+    /// One that the input describes.
+    pub(crate) fn of(input: &mut Unstructured<'_>) -> Result<Self> {
+        Self::nested(input, DEPTH)
+    }
+
+    fn nested(input: &mut Unstructured<'_>, depth: u32) -> Result<Self> {
+        let last = if depth == 0 { 16 } else { 22 };
+        let inner = |input: &mut Unstructured<'_>| Self::nested(input, depth.saturating_sub(1));
+        let boxed = |input: &mut Unstructured<'_>| inner(input).map(Box::new);
+        let maybe = |input: &mut Unstructured<'_>| -> Result<Option<Self>> {
+            if input.arbitrary()? { inner(input).map(Some) } else { Ok(None) }
+        };
+        Ok(match input.int_in_range(0..=last)? {
+            0 => Self::Bool,
+            1 => Self::S8,
+            2 => Self::U8,
+            3 => Self::S16,
+            4 => Self::U16,
+            5 => Self::S32,
+            6 => Self::U32,
+            7 => Self::S64,
+            8 => Self::U64,
+            9 => Self::F32,
+            10 => Self::F64,
+            11 => Self::Char,
+            12 => Self::String,
+            13 => Self::Own,
+            14 => Self::Borrow,
+            15 => Self::Enum(*input.choose(&[1, 2, 3, 256, 257])?),
+            16 => Self::Flags(*input.choose(&[1, 2, 8, 9, 16, 17, 32, 33, 64, 65])?),
+            17 => Self::List(boxed(input)?),
+            18 => Self::Record(several(input, inner)?),
+            19 => Self::Tuple(several(input, inner)?),
+            20 => Self::Variant(several(input, maybe)?),
+            21 => Self::Option(boxed(input)?),
+            _ => Self::Result(maybe(input)?.map(Box::new), maybe(input)?.map(Box::new)),
+        })
+    }
+
+    /// A value of it.
+    pub(crate) fn value(&self, input: &mut Unstructured<'_>) -> Result<Value> {
+        Ok(match self {
+            Self::Bool => Value::Bool(input.arbitrary()?),
+            Self::S8 => Value::S8(input.arbitrary()?),
+            Self::U8 => Value::U8(input.arbitrary()?),
+            Self::S16 => Value::S16(input.arbitrary()?),
+            Self::U16 => Value::U16(input.arbitrary()?),
+            Self::S32 => Value::S32(input.arbitrary()?),
+            Self::U32 => Value::U32(input.arbitrary()?),
+            Self::S64 => Value::S64(input.arbitrary()?),
+            Self::U64 => Value::U64(input.arbitrary()?),
+            Self::F32 => Value::F32(input.arbitrary()?),
+            Self::F64 => Value::F64(input.arbitrary()?),
+            Self::Char => Value::Char(input.arbitrary()?),
+            Self::String => Value::String(input.arbitrary()?),
+            Self::Own | Self::Borrow => {
+                Value::Resource(ResourceHandle(u64::from(input.arbitrary::<u32>()?) + 1_000))
+            }
+            Self::Enum(count) => Value::Enum(name(input.choose_index(*count)?)),
+            Self::Flags(count) => {
+                let mut set = Vec::new();
+                for position in 0..*count {
+                    if input.arbitrary()? {
+                        set.push(name(position));
+                    }
+                }
+                Value::Flags(set)
+            }
+            Self::List(element) if matches!(**element, Self::U8) => Value::Bytes(input.arbitrary()?),
+            Self::List(element) => {
+                let count = input.int_in_range(0..=5)?;
+                Value::List((0..count).map(|_| element.value(input)).collect::<Result<_>>()?)
+            }
+            Self::Record(fields) => {
+                let fields = fields.iter().enumerate();
+                let fields = fields.map(|(position, kind)| Ok((name(position), kind.value(input)?)));
+                Value::Record(fields.collect::<Result<_>>()?)
+            }
+            Self::Tuple(kinds) => {
+                Value::Tuple(kinds.iter().map(|kind| kind.value(input)).collect::<Result<_>>()?)
+            }
+            Self::Variant(cases) => {
+                let case = input.choose_index(cases.len())?;
+                Value::Variant(name(case), payload(cases[case].as_ref(), input)?)
+            }
+            Self::Option(some) => {
+                let kind = input.arbitrary::<bool>()?.then_some(&**some);
+                Value::Option(payload(kind, input)?)
+            }
+            Self::Result(ok, _) if input.arbitrary()? => Value::Result(Ok(payload(ok.as_deref(), input)?)),
+            Self::Result(_, err) => Value::Result(Err(payload(err.as_deref(), input)?)),
+        })
+    }
+}
+
+/// Numbers that are often places in a small memory, its end, lengths, or what the ABI gives a meaning to.
+pub(crate) fn hostile_number(input: &mut Unstructured<'_>) -> Result<u64> {
+    const SPECIAL: [u64; 8] =
+        [0, 0x8000_0000, 0x8000_0002, 0xffff_fff8, 0xffff_ffff, 0xd800, 0xdc00, 0x1_0000_0000];
+    Ok(match input.int_in_range(0..=7)? {
+        0..=3 => u64::from(input.arbitrary::<u8>()?) * 4,
+        4 | 5 => input.int_in_range(0..=9)?,
+        6 => *input.choose(&SPECIAL)?,
+        _ => input.arbitrary()?,
+    })
+}
+
+fn payload(kind: Option<&Kind>, input: &mut Unstructured<'_>) -> Result<Option<Box<Value>>> {
+    kind.map(|kind| kind.value(input).map(Box::new)).transpose()
+}
+
+fn several<T>(
+    input: &mut Unstructured<'_>,
+    mut one: impl FnMut(&mut Unstructured<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    let count = input.int_in_range(1..=4)?;
+    (0..count).map(|_| one(input)).collect()
+}
+
+fn name(position: usize) -> String {
+    format!("n{position}")
+}
+
+/// The type tables of a component that has a tuple of these kinds.
+pub(crate) fn tuple_of(kinds: &[Kind]) -> (ComponentTypes, TypeTupleIndex) {
+    let mut types = ComponentTypesBuilder::new(&Validator::new());
+    let InterfaceType::Tuple(index) = add(&Kind::Tuple(kinds.to_vec()), &mut types) else {
+        unreachable!("a tuple becomes a tuple")
+    };
+    (types.finish(&Component::default()).0, index)
+}
+
+fn add(kind: &Kind, types: &mut ComponentTypesBuilder) -> InterfaceType {
+    let mut all = |kinds: &[Kind]| kinds.iter().map(|kind| add(kind, types)).collect::<Vec<_>>();
+    match kind {
+        Kind::Bool => InterfaceType::Bool,
+        Kind::S8 => InterfaceType::S8,
+        Kind::U8 => InterfaceType::U8,
+        Kind::S16 => InterfaceType::S16,
+        Kind::U16 => InterfaceType::U16,
+        Kind::S32 => InterfaceType::S32,
+        Kind::U32 => InterfaceType::U32,
+        Kind::S64 => InterfaceType::S64,
+        Kind::U64 => InterfaceType::U64,
+        Kind::F32 => InterfaceType::Float32,
+        Kind::F64 => InterfaceType::Float64,
+        Kind::Char => InterfaceType::Char,
+        Kind::String => InterfaceType::String,
+        Kind::Own => InterfaceType::Own(TypeResourceTableIndex::from_u32(0)),
+        Kind::Borrow => InterfaceType::Borrow(TypeResourceTableIndex::from_u32(0)),
+        Kind::Enum(count) => {
+            let (info, abi) = VariantInfo::new((0..*count).map(|_| None));
+            let names = (0..*count).map(name).collect();
+            InterfaceType::Enum(types.add_enum_type(TypeEnum { names, abi, info }))
+        }
+        Kind::Flags(count) => {
+            let abi = CanonicalAbiInfo::flags(*count);
+            let names = (0..*count).map(name).collect();
+            InterfaceType::Flags(types.add_flags_type(TypeFlags { names, abi }))
+        }
+        Kind::List(element) => {
+            let element = add(element, types);
+            InterfaceType::List(types.add_list_type(TypeList { element }))
+        }
+        Kind::Record(fields) => {
+            let fields = all(fields);
+            let abi = CanonicalAbiInfo::record(fields.iter().map(|field| types.canonical_abi(field)));
+            let fields = fields.into_iter().enumerate();
+            let fields = fields.map(|(position, ty)| RecordField { name: name(position), ty }).collect();
+            InterfaceType::Record(types.add_record_type(TypeRecord { fields, abi }))
+        }
+        Kind::Tuple(kinds) => {
+            let kinds = all(kinds);
+            let abi = CanonicalAbiInfo::record(kinds.iter().map(|kind| types.canonical_abi(kind)));
+            InterfaceType::Tuple(types.add_tuple_type(TypeTuple { types: kinds.into(), abi }))
+        }
+        Kind::Variant(cases) => {
+            let cases: Vec<_> = cases.iter().map(|case| case.as_ref().map(|kind| add(kind, types))).collect();
+            let (info, abi) = cases_of(&cases, types);
+            let cases =
+                cases.into_iter().enumerate().map(|(position, kind)| (name(position), kind)).collect();
+            InterfaceType::Variant(types.add_variant_type(TypeVariant { cases, abi, info }))
+        }
+        Kind::Option(kind) => {
+            let ty = add(kind, types);
+            let (info, abi) = cases_of(&[None, Some(ty)], types);
+            InterfaceType::Option(types.add_option_type(TypeOption { ty, abi, info }))
+        }
+        Kind::Result(ok, err) => {
+            let ok = ok.as_deref().map(|kind| add(kind, types));
+            let err = err.as_deref().map(|kind| add(kind, types));
+            let (info, abi) = cases_of(&[ok, err], types);
+            InterfaceType::Result(types.add_result_type(TypeResult { ok, err, abi, info }))
+        }
+    }
+}
+
+fn cases_of(
+    cases: &[Option<InterfaceType>],
+    types: &ComponentTypesBuilder,
+) -> (VariantInfo, CanonicalAbiInfo) {
+    VariantInfo::new(cases.iter().map(|case| case.as_ref().map(|kind| types.canonical_abi(kind))))
+}
