@@ -35,9 +35,11 @@ mod abi;
 mod busy;
 mod forged;
 mod messages;
+mod size;
 
 /// Every attack, by subject. This is the one list.
-const SUBJECTS: [&[Contract<ZooBench>]; 3] = [busy::CONTRACTS, abi::CONTRACTS, messages::CONTRACTS];
+const SUBJECTS: [&[Contract<ZooBench>]; 4] =
+    [busy::CONTRACTS, size::CONTRACTS, abi::CONTRACTS, messages::CONTRACTS];
 
 /// How long the neighbour may take for an answer while an attack runs, on a machine that has other work.
 pub const BOUND: Duration = Duration::from_secs(5);

@@ -11,8 +11,8 @@ use crate::runner::Outcome;
 /// returns the place of the result of `execute`; `$answer` makes such a result of a place and a length.
 ///
 /// Its memory has 16 pages: `ok` lies at 16, results of the interface at 512 and 1024, those of the host may go to 2048, and
-/// what the host hands over is put behind 65536 by `$bump`, unless the code inside puts a function of its own at the only
-/// place of the table `$hook`.
+/// what the host hands over is put behind 65536 by `$bump`, unless the code inside puts a function of its own at the first
+/// place of the table `$hook`. The second place is for whatever else an attack has called.
 #[derive(Debug, Default)]
 pub(super) struct Forged {
     imports: String,
@@ -82,7 +82,7 @@ impl Forged {
         let mut functions = String::new();
         let mut names = String::new();
         for (position, body) in attacks.iter().enumerate() {
-            let _ = writeln!(functions, "(func $attack{position} (type $attack) {body})");
+            let _ = writeln!(functions, "(func $attack{position} {ATTACK} {body})");
             let _ = write!(names, " $attack{position}");
         }
         format!(
@@ -91,7 +91,7 @@ impl Forged {
     (core module $heap
         (type $realloc (func (param i32 i32 i32 i32) (result i32)))
         (memory (export "memory") 16)
-        (table $hook (export "hook") 1 funcref)
+        (table $hook (export "hook") 2 funcref)
         (global $top (export "top") (mut i32) (i32.const 65536))
         (func $bump (export "bump") (type $realloc) (local $at i32)
             (local.set $at (i32.and (i32.add (global.get $top) (i32.const 7)) (i32.const -8)))
@@ -109,9 +109,9 @@ impl Forged {
     {lowered}
     (core module $main
         (type $realloc (func (param i32 i32 i32 i32) (result i32)))
-        (type $attack (func (param $payload i32) (param $length i32) (result i32)))
+        (type $attack (func {ATTACK}))
         (import "heap" "memory" (memory $memory 16))
-        (import "heap" "hook" (table $hook 1 funcref))
+        (import "heap" "hook" (table $hook 2 funcref))
         (import "heap" "bump" (func $bump (type $realloc)))
         (import "heap" "top" (global $top (mut i32)))
         {taken}
@@ -153,6 +153,9 @@ impl Forged {
         )
     }
 }
+
+/// The type of an attack.
+const ATTACK: &str = "(param $payload i32) (param $length i32) (result i32)";
 
 /// The types of our package that every component names.
 const TYPES: &str = r#"(import "airssys:core/types@0.1.0" (instance $types
