@@ -33,13 +33,24 @@ use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, ensure, en
 
 mod abi;
 mod busy;
+mod door;
 mod forged;
+mod life;
 mod messages;
 mod size;
+mod state;
+mod world;
 
 /// Every attack, by subject. This is the one list.
-const SUBJECTS: [&[Contract<ZooBench>]; 4] =
-    [busy::CONTRACTS, size::CONTRACTS, abi::CONTRACTS, messages::CONTRACTS];
+const SUBJECTS: [&[Contract<ZooBench>]; 7] = [
+    busy::CONTRACTS,
+    size::CONTRACTS,
+    abi::CONTRACTS,
+    messages::CONTRACTS,
+    state::CONTRACTS,
+    world::CONTRACTS,
+    life::CONTRACTS,
+];
 
 /// How long the neighbour may take for an answer while an attack runs, on a machine that has other work.
 pub const BOUND: Duration = Duration::from_secs(5);
@@ -366,6 +377,16 @@ async fn ask(host: Host, neighbour: ComponentId, watch: Arc<Watch>) -> Outcome {
     Ok(())
 }
 
+/// Waits until `condition` holds.
+async fn eventually(what: &str, mut condition: impl FnMut() -> Outcome<bool>) -> Outcome {
+    let patience = Instant::now() + AMPLE;
+    while !condition()? {
+        ensure!(Instant::now() < patience, "it never came to be that {what}");
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
 /// Bytes of the process that are in memory; zero where the system does not tell.
 fn resident() -> u64 {
     const PAGE: u64 = 4096;
@@ -386,6 +407,11 @@ fn granted(installation: Installation, grants: &[&str]) -> Installation {
     grants.iter().fold(installation, |installation, grant| {
         installation.grant(grant.parse().expect("the contracts grant valid capabilities"))
     })
+}
+
+/// The message that names an attack of a [`Forged`](forged::Forged) component.
+fn numbered(attack: u8) -> [u8; 1] {
+    [b'0' + attack]
 }
 
 fn config(pairs: &[(&str, &str)]) -> ComponentConfig {

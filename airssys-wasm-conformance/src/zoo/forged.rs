@@ -8,7 +8,8 @@ use crate::runner::Outcome;
 ///
 /// It answers the message `ok` with `ok`. Every other message names an attack by its position: `0` is the first. An attack
 /// is the body of a function that takes the place and the length of the payload in `$payload` and `$length`, and
-/// returns the place of the result of `execute`; `$answer` makes such a result of a place and a length.
+/// returns the place of the result of `execute`; `$answer` makes such a result of a place and a length. The global
+/// `$message` is where the message lies.
 ///
 /// Its memory has 16 pages: `ok` lies at 16, results of the interface at 512 and 1024, those of the host may go to 2048, and
 /// what the host hands over is put behind 65536 by `$bump`, unless the code inside puts a function of its own at the first
@@ -115,6 +116,7 @@ impl Forged {
         (import "heap" "bump" (func $bump (type $realloc)))
         (import "heap" "top" (global $top (mut i32)))
         {taken}
+        (global $message (mut i32) (i32.const 0))
         {inside}
         (data (i32.const 16) "ok")
         (func $answer (param $at i32) (param $length i32) (result i32)
@@ -127,6 +129,7 @@ impl Forged {
         (table $attacks funcref (elem{names}))
         (func (export "init") (param i32 i32) (result i32) {init} (i32.const 512))
         (func (export "execute") (param $message i32) (result i32) (local $payload i32) (local $length i32)
+            (global.set $message (local.get $message))
             (local.set $payload (i32.load offset=76 (local.get $message)))
             (local.set $length (i32.load offset=80 (local.get $message)))
             (if (i32.eq (i32.load8_u (local.get $payload)) (i32.const 111))
@@ -187,6 +190,19 @@ pub(super) const LOGGING: &str = r#"(import "airssys:core/logging@0.1.0" (instan
         (export "level" (type $level (eq $level')))
         (export "log" (func (param "level" $level) (param "message" string)))
         (export "enabled" (func (param "level" $level) (result bool)))))"#;
+
+/// The messaging interface of the host, with the functions that attacks use.
+pub(super) const MESSAGING: &str = r#"(import "airssys:core/messaging@0.1.0" (instance $messaging
+        (alias outer 1 $body (type $body))
+        (alias outer 1 $failure (type $failure))
+        (alias outer 1 $id (type $id))
+        (type $error' (variant
+            (case "denied" string) (case "invalid-address" string) (case "not-found" string)
+            (case "queue-full" string) (case "too-large" string) (case "timeout") (case "cycle" string)
+            (case "failed" $failure) (case "unavailable" string)))
+        (export "messaging-error" (type $error (eq $error')))
+        (export "publish" (func (param "topic" string) (param "body" $body) (result (result $id (error $error)))))
+        (export "subscribe" (func (param "pattern" string) (result (result (error $error)))))))"#;
 
 /// The storage interface of the host, with the functions that attacks use.
 pub(super) const STORAGE: &str = r#"(import "airssys:core/storage@0.1.0" (instance $storage
