@@ -99,3 +99,5 @@ pub mod host;
 mod random;
 pub mod runner;
 pub mod storage;
+#[cfg(feature = "host")]
+pub mod zoo;

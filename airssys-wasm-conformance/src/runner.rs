@@ -29,6 +29,7 @@ pub struct Suite<B: Bench> {
     make: Arc<Make<B>>,
     deviations: Vec<Deviation>,
     patience: Duration,
+    one_at_a_time: bool,
 }
 
 type Make<B> = dyn Fn() -> Outcome<B> + Send + Sync;
@@ -51,6 +52,7 @@ impl<B: Bench> Suite<B> {
             make: Arc::new(make),
             deviations: Vec::new(),
             patience: PATIENCE,
+            one_at_a_time: false,
         }
     }
 
@@ -65,6 +67,14 @@ impl<B: Bench> Suite<B> {
     #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
+        self
+    }
+
+    /// Runs one contract after the other, however many threads are asked for: for contracts that measure what belongs to the
+    /// whole process, such as its memory.
+    #[must_use]
+    pub fn one_at_a_time(mut self) -> Self {
+        self.one_at_a_time = true;
         self
     }
 
@@ -160,7 +170,7 @@ impl<B: Bench> Suite<B> {
         let started = Instant::now();
         let threads = threads
             .unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZeroUsize::get))
-            .clamp(1, selected.len().max(1));
+            .clamp(1, if self.one_at_a_time { 1 } else { selected.len().max(1) });
         let waiting: Mutex<VecDeque<_>> = Mutex::new(selected.iter().enumerate().collect());
         let (finished, lines) = channel();
         let mut judged: Vec<(usize, Line)> = thread::scope(|scope| {

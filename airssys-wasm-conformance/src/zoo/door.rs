@@ -1,0 +1,86 @@
+//! An interface of the embedder, for attackers to break into.
+
+use std::fmt::Write;
+use std::future::pending;
+use std::sync::Arc;
+
+use airssys_wasm::{Host, HostBuilder};
+use airssys_wasm_core::component::ComponentId;
+use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
+use airssys_wasm_core::interface::{WitFunction, WitType};
+use airssys_wasm_core::runtime::{HostFunction, HostFunctionDefinition, Value};
+use async_trait::async_trait;
+
+/// The grant for all of the interface.
+pub(super) const GRANT: &str = "custom:zoo:door/*";
+
+/// The interface, as a component imports it.
+pub(super) const DOOR: &str = r#"(import "zoo:embedder/door@0.1.0" (instance $door
+        (type $rights' (flags "read" "write" "run"))
+        (export "rights" (type $rights (eq $rights')))
+        (export "look" (func (param "truth" bool) (param "letter" char) (param "rights" $rights) (param "number" u8)
+            (result string)))
+        (export "burst" (func))
+        (export "hang" (func))))"#;
+
+/// What a function of the interface does.
+#[derive(Clone, Copy, Debug)]
+enum Deed {
+    /// Writes its arguments down.
+    Look,
+    /// Panics.
+    Burst,
+    /// Never returns.
+    Hang,
+}
+
+#[derive(Debug)]
+struct Door {
+    definition: HostFunctionDefinition,
+    deed: Deed,
+}
+
+/// A host with the interface.
+pub(super) fn with_door() -> HostBuilder {
+    let rights = WitType::Flags(["read", "write", "run"].map(str::to_owned).to_vec());
+    let look =
+        [("truth", WitType::Bool), ("letter", WitType::Char), ("rights", rights), ("number", WitType::U8)];
+    let functions = [
+        (WitFunction::new("look", look, Some(WitType::String)), Deed::Look),
+        (WitFunction::new("burst", [], None), Deed::Burst),
+        (WitFunction::new("hang", [], None), Deed::Hang),
+    ];
+    functions.into_iter().fold(Host::builder(), |builder, (function, deed)| {
+        let definition = HostFunctionDefinition {
+            interface: "zoo:embedder/door@0.1.0".to_owned(),
+            function,
+            capability: Some("zoo:door".to_owned()),
+        };
+        builder.extension(Arc::new(Door { definition, deed }))
+    })
+}
+
+#[async_trait]
+impl HostFunction for Door {
+    fn definition(&self) -> &HostFunctionDefinition {
+        &self.definition
+    }
+
+    async fn call(&self, _: &ComponentId, arguments: Vec<Value>) -> Result<Option<Value>> {
+        match (self.deed, &*arguments) {
+            (
+                Deed::Look,
+                [Value::Bool(truth), Value::Char(letter), Value::Flags(rights), Value::U8(number)],
+            ) => {
+                let mut seen = format!("{truth} {letter} {number}");
+                for right in rights {
+                    let _ = write!(seen, " {right}");
+                }
+                Ok(Some(Value::String(seen)))
+            }
+            (Deed::Burst, []) => panic!("the embedder's function panics, as it was asked to"),
+            (Deed::Hang, []) => pending().await,
+            _ => Err(WasmError::new(ErrorKind::Internal, "door").saying("the arguments are of other types")),
+        }
+    }
+}
