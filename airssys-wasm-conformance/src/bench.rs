@@ -343,7 +343,15 @@ impl Bench {
         std::fs::create_dir_all(folder)?;
         let name = format!("{}{}", self.name, if self.options.instructions { "-instructions" } else { "" });
         let file = |end: &str| folder.join(format!("{name}.{end}"));
-        std::fs::write(file("md"), format!("{}\n\n{}", self.heading(), self.comparison.markdown()))?;
+        #[cfg_attr(not(feature = "figures"), expect(unused_mut, reason = "there are no pictures to add"))]
+        let mut page = format!("# {name}\n\n{}\n\n{}", self.heading(), self.comparison.markdown());
+        #[cfg(feature = "figures")]
+        for (end, picture) in plot::pictures(&name, &self.comparison).map_err(io::Error::other)? {
+            let picture_name = format!("{name}-{end}.svg");
+            let _ = write!(page, "\n![{name}, {end}]({picture_name})\n");
+            std::fs::write(folder.join(picture_name), picture)?;
+        }
+        std::fs::write(file("md"), page)?;
         let json = json!({
             "name": self.name,
             "quick": self.options.quick,
@@ -351,12 +359,7 @@ impl Bench {
             "versions": self.versions.iter().map(|(name, version)| (name.clone(), json!(version))).collect::<Value>(),
             "operations": self.comparison.json(),
         });
-        std::fs::write(file("json"), format!("{json:#}\n"))?;
-        #[cfg(feature = "figures")]
-        for (end, picture) in plot::pictures(&name, &self.comparison).map_err(io::Error::other)? {
-            std::fs::write(folder.join(format!("{name}-{end}.svg")), picture)?;
-        }
-        Ok(())
+        std::fs::write(file("json"), format!("{json:#}\n"))
     }
 
     /// Whether less time is to be taken: `--quick`, or a run that only shows that everything works.

@@ -56,6 +56,7 @@ mod supported {
 
     pub(super) fn calls(bench: &mut Bench) {
         bench.versions(include_str!("../../Cargo.lock"), &["wasmer"]);
+        bench.counts(&["a function that does nothing"]);
         let runtime = &Builder::new_current_thread().build().expect("a runtime can be made");
         if bench.wants("a function that does nothing") {
             let (mut store, instance) = core();

@@ -71,9 +71,16 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }
 
-fn wasmtime() -> Arc<dyn RuntimeEngine> {
-    let config =
-        WasmtimeConfig { allocation: Allocation::Pooling { max_instances: 64 }, ..WasmtimeConfig::default() };
+const SLOTS: u32 = 64;
+
+/// How many slots of 4 GiB a pool has: valgrind has few addresses to give.
+fn slots(bench: &Bench) -> u32 {
+    if bench.is_counting() { 1 } else { SLOTS }
+}
+
+fn wasmtime(slots: u32) -> Arc<dyn RuntimeEngine> {
+    let allocation = Allocation::Pooling { max_instances: slots };
+    let config = WasmtimeConfig { allocation, ..WasmtimeConfig::default() };
     Arc::new(WasmtimeEngine::new(config).expect("the pool fits into the address space"))
 }
 
@@ -86,9 +93,9 @@ fn guest() -> Vec<u8> {
 }
 
 /// An instance of the guest on each engine.
-fn instances(runtime: &Runtime, wasm: &[u8], metering: Metering) -> [Box<dyn Component>; 2] {
+fn instances(runtime: &Runtime, wasm: &[u8], metering: Metering, slots: u32) -> [Box<dyn Component>; 2] {
     let limits = ResourceLimits { host_calls: u64::MAX, ..ResourceLimits::default() };
-    [wasmtime(), wasmer()].map(|engine| {
+    [wasmtime(slots), wasmer()].map(|engine| {
         runtime.block_on(async {
             let component = load(&*engine, wasm, metering).await;
             instantiate(&component, &limits).await
@@ -140,7 +147,7 @@ fn calls(bench: &mut Bench) {
                 continue;
             }
             let (runtime, wasm, payload) = (&runtime(), guest(), &vec![1_u8; size]);
-            let [first, second] = instances(runtime, &wasm, metering);
+            let [first, second] = instances(runtime, &wasm, metering, slots(bench));
             let call = move |mut instance: Box<dyn Component>| {
                 move |times: u64| {
                     runtime.block_on(async {
@@ -150,7 +157,7 @@ fn calls(bench: &mut Bench) {
                     });
                 }
             };
-            let component = raw::load(&raw::engine(8), &wasm);
+            let component = raw::load(&raw::engine(slots(bench)), &wasm);
             let mut plain = runtime.block_on(raw::Instance::new(&component, raw::State::default()));
             let mut set = bench.batches(name.as_str());
             set.floor("wasmtime", call(first));
@@ -189,7 +196,7 @@ fn records(bench: &mut Bench) {
         }),
         ..message(Body::typed("text/plain".parse().expect("the type is valid"), vec![b'x'; 256]))
     };
-    let [first, second] = instances(runtime, &wasm, Metering::Fuel);
+    let [first, second] = instances(runtime, &wasm, Metering::Fuel, slots(bench));
     let call = move |mut instance: Box<dyn Component>| {
         move |times: u64| {
             runtime.block_on(async {
@@ -215,7 +222,7 @@ fn host_calls(bench: &mut Bench) {
             continue;
         }
         let (runtime, wasm) = (&runtime(), guest());
-        let [first, second] = instances(runtime, &wasm, Metering::Off);
+        let [first, second] = instances(runtime, &wasm, Metering::Off, slots(bench));
         let call = move |mut instance: Box<dyn Component>| {
             move |times: u64| {
                 let kind = content_type.parse().expect("the content type is valid");
@@ -223,7 +230,7 @@ fn host_calls(bench: &mut Bench) {
                 black_box(runtime.block_on(execute(&mut *instance, message(body))));
             }
         };
-        let component = raw::load(&raw::engine(8), &wasm);
+        let component = raw::load(&raw::engine(slots(bench)), &wasm);
         let state = raw::State { values: [(b"k".to_vec(), STORED.to_vec())].into(), ..raw::State::default() };
         let mut plain = runtime.block_on(raw::Instance::new(&component, state));
         let mut set = bench.batches(name);
@@ -247,7 +254,7 @@ fn computing(bench: &mut Bench) {
                 continue;
             }
             let (runtime, wasm) = (&runtime(), kernels::component(core));
-            let [first, second] = instances(runtime, &wasm, metering);
+            let [first, second] = instances(runtime, &wasm, metering, slots(bench));
             let call = move |mut instance: Box<dyn Component>| {
                 move |times: u64| {
                     runtime.block_on(async {
@@ -258,7 +265,8 @@ fn computing(bench: &mut Bench) {
                     });
                 }
             };
-            let (mut store, plain) = runtime.block_on(raw::function(&raw::engine(8), &wasm, "run"));
+            let (mut store, plain) =
+                runtime.block_on(raw::function(&raw::engine(slots(bench)), &wasm, "run"));
             let mut set = bench.batches(name.as_str());
             set.floor("wasmtime", call(first));
             let goal = if matches!(metering, Metering::Fuel) { Goal::AtMost(1.2) } else { Goal::Report };
@@ -291,7 +299,7 @@ fn overrun(bench: &mut Bench) {
     let runtime = &runtime();
     let wasm = Guest::Hostile.bytes().expect("the guest is there").into_owned();
     let [first, second] =
-        [wasmtime(), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
+        [wasmtime(SLOTS), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
     let run = move |component: ComponentHandle| {
         move |time: Duration| {
             let (until, mut latencies) = (Instant::now() + time, Latencies::new());
@@ -324,7 +332,7 @@ fn instantiation(bench: &mut Bench) {
     }
     let (runtime, wasm, limits) = (&runtime(), guest(), &ResourceLimits::default());
     let [first, second] =
-        [wasmtime(), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
+        [wasmtime(SLOTS), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
     let make = move |component: ComponentHandle| {
         move |times: u64| {
             runtime.block_on(async {
@@ -334,7 +342,7 @@ fn instantiation(bench: &mut Bench) {
             });
         }
     };
-    let plain = raw::load(&raw::engine(64), &wasm);
+    let plain = raw::load(&raw::engine(SLOTS), &wasm);
     let mut set = bench.batches(NAME);
     set.floor("wasmtime", make(first));
     set.case("wasmer", Goal::AtMost(2.0), make(second));
@@ -358,7 +366,7 @@ fn cache(bench: &mut Bench) {
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder can be made"));
     let code = |folder: &tempfile::TempDir| Some(folder.path().join("code"));
     let first = WasmtimeConfig {
-        allocation: Allocation::Pooling { max_instances: 64 },
+        allocation: Allocation::Pooling { max_instances: SLOTS },
         code_cache: code(&folders[0]),
         ..WasmtimeConfig::default()
     };
@@ -376,7 +384,7 @@ fn cache(bench: &mut Bench) {
             }
         }
     };
-    let raw_engine = raw::engine(64);
+    let raw_engine = raw::engine(SLOTS);
     let (linker, path) = (raw::linker(&raw_engine), folders[0].path().join("plain.cwasm"));
     let compiled = raw_engine.precompile_component(wasm).expect("the component is valid");
     std::fs::write(&path, compiled).expect("the folder can be written to");
@@ -405,9 +413,9 @@ fn compilation(bench: &mut Bench) {
             }
         }
     };
-    let raw_engine = raw::engine(64);
+    let raw_engine = raw::engine(SLOTS);
     let mut set = bench.batches(NAME);
-    set.floor("wasmtime", compile(wasmtime()));
+    set.floor("wasmtime", compile(wasmtime(SLOTS)));
     set.case("wasmer", Goal::Report, compile(wasmer()));
     set.case(PLAIN, Goal::Report, move |times| {
         for _ in 0..times {
@@ -425,8 +433,8 @@ fn requests(bench: &mut Bench) {
         return;
     }
     let runtime = &actors::one_thread();
-    let plain = runtime.block_on(actors::raw_relay(&raw::engine(8)));
-    let hosts = [wasmtime(), wasmer()].map(|engine| runtime.block_on(actors::relay(engine)));
+    let plain = runtime.block_on(actors::raw_relay(&raw::engine(slots(bench))));
+    let hosts = [wasmtime(SLOTS), wasmer()].map(|engine| runtime.block_on(actors::relay(engine)));
     let mut set = bench.loops(NAME);
     set.floor(CHANNELS, |time| actors::ask_raw_relay(runtime, &plain, time));
     for (name, (_, relay)) in ["wasmtime", "wasmer"].into_iter().zip(&hosts) {

@@ -168,7 +168,7 @@ fn picture(view: &View, columns: &[&str], groups: &[Group<'_>]) -> Result<String
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height)).into_drawing_area();
         root.fill(&GROUND)?;
-        root.draw(&Text::new(view.title.as_str(), (12, 10), text(16)))?;
+        root.draw(&Text::new(view.title.as_str(), (12, 10), text(19)))?;
         let used: Vec<usize> = (0..columns.len())
             .filter(|number| groups.iter().any(|group| group.bars.iter().any(|(column, _)| column == number)))
             .collect();
@@ -201,12 +201,12 @@ fn legend(
     for number in used {
         let colour = COLOURS[number % COLOURS.len()];
         root.draw(&Rectangle::new([(left, top), (left + 12, top + 12)], colour.filled()))?;
-        root.draw(&Text::new(columns[*number], (left + 18, top), text(13)))?;
+        root.draw(&Text::new(columns[*number], (left + 18, top), text(15)))?;
         left += 18 + width(columns[*number]) + 18;
     }
     if let Some(mark) = view.mark {
         root.draw(&PathElement::new([(left + 6, top - 2), (left + 6, top + 14)], INK.stroke_width(2)))?;
-        root.draw(&Text::new(mark, (left + 18, top), text(13)))?;
+        root.draw(&Text::new(mark, (left + 18, top), text(15)))?;
     }
     Ok(())
 }
@@ -262,13 +262,13 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, view: &View, groups: &[Group<
     for figure in scale.grid() {
         let x = at(figure);
         area.draw(&PathElement::new([(x, 0), (x, bottom)], GRID.stroke_width(1)))?;
-        let label = text(12).pos(Pos::new(HPos::Center, VPos::Top));
+        let label = text(14).pos(Pos::new(HPos::Center, VPos::Top));
         area.draw(&Text::new((view.text)(figure), (x, bottom + 6), label))?;
     }
     let mut top = 0;
     for group in groups {
         let middle = top + group.height() as i32 / 2;
-        let name = text(13).pos(Pos::new(HPos::Right, VPos::Center));
+        let name = text(15).pos(Pos::new(HPos::Right, VPos::Center));
         area.draw(&Text::new(group.name, (left - 8, middle), name))?;
         top += GAP as i32 / 2;
         for (column, bar) in &group.bars {
@@ -284,7 +284,7 @@ fn bars(area: &DrawingArea<SVGBackend<'_>, Shift>, view: &View, groups: &[Group<
                 ))?;
             }
             let end = bar.marks.iter().map(|mark| at(*mark)).chain([at(bar.figure), third]).max();
-            let label = text(11).pos(Pos::new(HPos::Left, VPos::Center));
+            let label = text(13).pos(Pos::new(HPos::Left, VPos::Center));
             area.draw(&Text::new((view.text)(bar.figure), (end.unwrap_or(left) + 6, middle), label))?;
             top += BAR as i32;
         }
