@@ -55,6 +55,8 @@ mod supported {
     }
 
     pub(super) fn calls(bench: &mut Bench) {
+        bench.versions(include_str!("../../Cargo.lock"), &["wasmer"]);
+        bench.counts(&["a function that does nothing"]);
         let runtime = &Builder::new_current_thread().build().expect("a runtime can be made");
         if bench.wants("a function that does nothing") {
             let (mut store, instance) = core();
@@ -76,6 +78,7 @@ mod supported {
                 });
             });
             set.run();
+            compare(bench, "a function that does nothing", "wasmer, the core function");
         }
         if bench.wants("64 KiB in and out") {
             let bytes = &vec![7_u8; 64 << 10];
@@ -104,7 +107,16 @@ mod supported {
                 });
             });
             set.run();
+            compare(bench, "64 KiB in and out", "wasmer, the core function and two copies");
         }
+    }
+
+    fn compare(bench: &mut Bench, set: &str, raw: &str) {
+        bench.compare(set, set).column("raw Wasmer, a core module", raw, &[]).column(
+            "Wasmer engine, a component",
+            "engine, called by name",
+            &[(raw, "raw")],
+        );
     }
 }
 

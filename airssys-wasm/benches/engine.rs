@@ -320,7 +320,7 @@ fn cache(bench: &mut Bench) {
     let mut set = bench.batches(SET);
     set.floor("Component::deserialize_file, unchecked", move |times| {
         for _ in 0..times {
-            black_box(deserialize(&raw_engine, &path));
+            black_box(raw::deserialize(&raw_engine, &path));
         }
     });
     set.case("RuntimeEngine::load, integrity checked", Goal::AtMost(5.0), move |times| {
@@ -339,11 +339,4 @@ fn cache(bench: &mut Bench) {
     bench.note(&format!("wasm: {} bytes, compiled code: {} bytes", wasm.len(), compiled.len()));
     let figures = [("loads", loads, Goal::Report), ("compilations", compilations, Goal::Below(0.0))];
     bench.values("load of a known binary", Unit::Count, &figures);
-}
-
-#[expect(unsafe_code, reason = "Wasmtime trusts compiled code, and cannot check it")]
-fn deserialize(engine: &wasmtime::Engine, path: &std::path::Path) -> wasmtime::component::Component {
-    // SAFETY: The file was written above with what `precompile_component` of the same engine returned.
-    unsafe { wasmtime::component::Component::deserialize_file(engine, path) }
-        .expect("the code fits the engine")
 }

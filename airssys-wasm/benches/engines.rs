@@ -1,5 +1,5 @@
-//! One engine next to the other: the same component, the same services, the same limits. The floor is our own Wasmtime engine;
-//! plain Wasmtime is there for comparison.
+//! One engine next to the other: the same component, the same services, the same limits. The floor of calls is our own Wasmtime
+//! engine, which the goals of the Wasmer engine are about; the table at the end has both beside plain Wasmtime.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,16 +13,36 @@ use airssys_wasm::core::runtime::{
 };
 use airssys_wasm::wasmer::{WasmerConfig, WasmerEngine};
 use airssys_wasm::wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
-use airssys_wasm_conformance::bench::{self, Bench, Goal, Latencies, LoopGoals};
+use airssys_wasm::{ComponentRef, Host};
+use airssys_wasm_conformance::bench::{self, Bench, Goal, Latencies, LoopGoals, Unit};
 use airssys_wasm_conformance::guests::Guest;
 use tokio::runtime::{Builder, Runtime};
 
+mod actors;
+mod footprint;
 mod kernels;
 mod nobody;
 mod raw;
 
+use footprint::Case;
+use nobody::STORED;
+
+/// The columns of the table.
+const RAW: &str = "raw Wasmtime";
+const WASMTIME: &str = "Wasmtime engine";
+const WASMER: &str = "Wasmer engine";
+/// Plain Wasmtime, as the cases have it.
+const PLAIN: &str = "plain wasmtime";
+/// Plain Wasmtime, where messages travel.
+const CHANNELS: &str = "plain wasmtime, mpsc and oneshot";
+
 fn main() -> std::process::ExitCode {
+    if let Some(ended) = footprint::child() {
+        return ended;
+    }
     bench::run("engines", |bench| {
+        bench.versions(include_str!("../../Cargo.lock"), &["wasmtime", "wasmer", "tokio"]);
+        bench.counts(&["call, no payload", "echo, 64 B", "host call, logging.enabled"]);
         calls(bench);
         records(bench);
         host_calls(bench);
@@ -31,16 +51,36 @@ fn main() -> std::process::ExitCode {
         instantiation(bench);
         cache(bench);
         compilation(bench);
+        requests(bench);
+        throughput(bench);
+        memory(bench);
     })
+}
+
+/// Puts a set on a line of the table: cases of these names, and one for plain Wasmtime.
+fn compare(bench: &mut Bench, operation: &str, set: &str, raw: &str) {
+    let beside = [(raw, "raw")];
+    bench
+        .compare(operation, set)
+        .column(RAW, raw, &[])
+        .column(WASMTIME, "wasmtime", &beside)
+        .column(WASMER, "wasmer", &beside);
 }
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
 }
 
-fn wasmtime() -> Arc<dyn RuntimeEngine> {
-    let config =
-        WasmtimeConfig { allocation: Allocation::Pooling { max_instances: 64 }, ..WasmtimeConfig::default() };
+const SLOTS: u32 = 64;
+
+/// How many slots of 4 GiB a pool has: valgrind has few addresses to give.
+fn slots(bench: &Bench) -> u32 {
+    if bench.is_counting() { 1 } else { SLOTS }
+}
+
+fn wasmtime(slots: u32) -> Arc<dyn RuntimeEngine> {
+    let allocation = Allocation::Pooling { max_instances: slots };
+    let config = WasmtimeConfig { allocation, ..WasmtimeConfig::default() };
     Arc::new(WasmtimeEngine::new(config).expect("the pool fits into the address space"))
 }
 
@@ -53,9 +93,9 @@ fn guest() -> Vec<u8> {
 }
 
 /// An instance of the guest on each engine.
-fn instances(runtime: &Runtime, wasm: &[u8], metering: Metering) -> [Box<dyn Component>; 2] {
+fn instances(runtime: &Runtime, wasm: &[u8], metering: Metering, slots: u32) -> [Box<dyn Component>; 2] {
     let limits = ResourceLimits { host_calls: u64::MAX, ..ResourceLimits::default() };
-    [wasmtime(), wasmer()].map(|engine| {
+    [wasmtime(slots), wasmer()].map(|engine| {
         runtime.block_on(async {
             let component = load(&*engine, wasm, metering).await;
             instantiate(&component, &limits).await
@@ -107,7 +147,7 @@ fn calls(bench: &mut Bench) {
                 continue;
             }
             let (runtime, wasm, payload) = (&runtime(), guest(), &vec![1_u8; size]);
-            let [first, second] = instances(runtime, &wasm, metering);
+            let [first, second] = instances(runtime, &wasm, metering, slots(bench));
             let call = move |mut instance: Box<dyn Component>| {
                 move |times: u64| {
                     runtime.block_on(async {
@@ -117,13 +157,13 @@ fn calls(bench: &mut Bench) {
                     });
                 }
             };
-            let component = raw::load(&raw::engine(8), &wasm);
+            let component = raw::load(&raw::engine(slots(bench)), &wasm);
             let mut plain = runtime.block_on(raw::Instance::new(&component, raw::State::default()));
-            let mut set = bench.batches(name);
+            let mut set = bench.batches(name.as_str());
             set.floor("wasmtime", call(first));
             set.case("wasmer", Goal::AtMost(goal), call(second));
             if matches!(metering, Metering::Off) {
-                set.case("plain wasmtime", Goal::Report, move |times| {
+                set.case(PLAIN, Goal::Report, move |times| {
                     runtime.block_on(async {
                         for _ in 0..times {
                             black_box(plain.execute(None, payload).await.expect("the guest answers"));
@@ -132,6 +172,9 @@ fn calls(bench: &mut Bench) {
                 });
             }
             set.run();
+            if matches!(metering, Metering::Off) {
+                compare(bench, what, &name, PLAIN);
+            }
         }
     }
 }
@@ -153,7 +196,7 @@ fn records(bench: &mut Bench) {
         }),
         ..message(Body::typed("text/plain".parse().expect("the type is valid"), vec![b'x'; 256]))
     };
-    let [first, second] = instances(runtime, &wasm, Metering::Fuel);
+    let [first, second] = instances(runtime, &wasm, Metering::Fuel, slots(bench));
     let call = move |mut instance: Box<dyn Component>| {
         move |times: u64| {
             runtime.block_on(async {
@@ -173,13 +216,13 @@ fn records(bench: &mut Bench) {
 fn host_calls(bench: &mut Bench) {
     for (name, content_type) in [
         ("host call, logging.enabled", "application/x-calls"),
-        ("host call, storage.get", "application/x-gets"),
+        ("host call, storage.get 128 B", "application/x-gets"),
     ] {
         if !bench.wants(name) {
             continue;
         }
         let (runtime, wasm) = (&runtime(), guest());
-        let [first, second] = instances(runtime, &wasm, Metering::Off);
+        let [first, second] = instances(runtime, &wasm, Metering::Off, slots(bench));
         let call = move |mut instance: Box<dyn Component>| {
             move |times: u64| {
                 let kind = content_type.parse().expect("the content type is valid");
@@ -187,16 +230,18 @@ fn host_calls(bench: &mut Bench) {
                 black_box(runtime.block_on(execute(&mut *instance, message(body))));
             }
         };
-        let component = raw::load(&raw::engine(8), &wasm);
-        let mut plain = runtime.block_on(raw::Instance::new(&component, raw::State::default()));
+        let component = raw::load(&raw::engine(slots(bench)), &wasm);
+        let state = raw::State { values: [(b"k".to_vec(), STORED.to_vec())].into(), ..raw::State::default() };
+        let mut plain = runtime.block_on(raw::Instance::new(&component, state));
         let mut set = bench.batches(name);
         set.floor("wasmtime", call(first));
         set.case("wasmer", Goal::Report, call(second));
-        set.case("plain wasmtime, which does nothing", Goal::Report, move |times| {
+        set.case(PLAIN, Goal::Report, move |times| {
             let called = runtime.block_on(plain.execute(Some(content_type), times.to_string().as_bytes()));
             black_box(called.expect("the guest answers"));
         });
         set.run();
+        compare(bench, name, name, PLAIN);
     }
 }
 
@@ -209,7 +254,7 @@ fn computing(bench: &mut Bench) {
                 continue;
             }
             let (runtime, wasm) = (&runtime(), kernels::component(core));
-            let [first, second] = instances(runtime, &wasm, metering);
+            let [first, second] = instances(runtime, &wasm, metering, slots(bench));
             let call = move |mut instance: Box<dyn Component>| {
                 move |times: u64| {
                     runtime.block_on(async {
@@ -220,11 +265,26 @@ fn computing(bench: &mut Bench) {
                     });
                 }
             };
-            let mut set = bench.batches(name);
+            let (mut store, plain) =
+                runtime.block_on(raw::function(&raw::engine(slots(bench)), &wasm, "run"));
+            let mut set = bench.batches(name.as_str());
             set.floor("wasmtime", call(first));
             let goal = if matches!(metering, Metering::Fuel) { Goal::AtMost(1.2) } else { Goal::Report };
             set.case("wasmer", goal, call(second));
+            if matches!(metering, Metering::Off) {
+                set.case(PLAIN, Goal::Report, move |times| {
+                    runtime.block_on(async {
+                        for _ in 0..times {
+                            store.set_epoch_deadline(1);
+                            black_box(plain.call_async(&mut store, ()).await.expect("the guest computes"));
+                        }
+                    });
+                });
+            }
             set.run();
+            if matches!(metering, Metering::Off) {
+                compare(bench, kernel, &name, PLAIN);
+            }
         }
     }
 }
@@ -239,7 +299,7 @@ fn overrun(bench: &mut Bench) {
     let runtime = &runtime();
     let wasm = Guest::Hostile.bytes().expect("the guest is there").into_owned();
     let [first, second] =
-        [wasmtime(), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
+        [wasmtime(SLOTS), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
     let run = move |component: ComponentHandle| {
         move |time: Duration| {
             let (until, mut latencies) = (Instant::now() + time, Latencies::new());
@@ -272,7 +332,7 @@ fn instantiation(bench: &mut Bench) {
     }
     let (runtime, wasm, limits) = (&runtime(), guest(), &ResourceLimits::default());
     let [first, second] =
-        [wasmtime(), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
+        [wasmtime(SLOTS), wasmer()].map(|engine| runtime.block_on(load(&*engine, &wasm, Metering::Off)));
     let make = move |component: ComponentHandle| {
         move |times: u64| {
             runtime.block_on(async {
@@ -282,14 +342,23 @@ fn instantiation(bench: &mut Bench) {
             });
         }
     };
+    let plain = raw::load(&raw::engine(SLOTS), &wasm);
     let mut set = bench.batches(NAME);
     set.floor("wasmtime", make(first));
     set.case("wasmer", Goal::AtMost(2.0), make(second));
+    set.case(PLAIN, Goal::Report, move |times| {
+        runtime.block_on(async {
+            for _ in 0..times {
+                drop(black_box(raw::Instance::new(&plain, raw::State::default()).await));
+            }
+        });
+    });
     set.run();
+    compare(bench, NAME, NAME, PLAIN);
 }
 
 fn cache(bench: &mut Bench) {
-    const NAME: &str = "load from the code cache";
+    const NAME: &str = "load 21 KB from the code cache";
     if !bench.wants(NAME) {
         return;
     }
@@ -297,7 +366,7 @@ fn cache(bench: &mut Bench) {
     let folders = [(); 2].map(|()| tempfile::tempdir().expect("a folder can be made"));
     let code = |folder: &tempfile::TempDir| Some(folder.path().join("code"));
     let first = WasmtimeConfig {
-        allocation: Allocation::Pooling { max_instances: 64 },
+        allocation: Allocation::Pooling { max_instances: SLOTS },
         code_cache: code(&folders[0]),
         ..WasmtimeConfig::default()
     };
@@ -315,10 +384,20 @@ fn cache(bench: &mut Bench) {
             }
         }
     };
+    let raw_engine = raw::engine(SLOTS);
+    let (linker, path) = (raw::linker(&raw_engine), folders[0].path().join("plain.cwasm"));
+    let compiled = raw_engine.precompile_component(wasm).expect("the component is valid");
+    std::fs::write(&path, compiled).expect("the folder can be written to");
     let mut set = bench.batches(NAME);
     set.floor("wasmtime", read(first));
     set.case("wasmer", Goal::AtMost(3.0), read(second));
+    set.case("plain wasmtime, unchecked", Goal::Report, move |times| {
+        for _ in 0..times {
+            black_box(raw::link(&linker, &raw::deserialize(&raw_engine, &path)));
+        }
+    });
     set.run();
+    compare(bench, NAME, NAME, "plain wasmtime, unchecked");
 }
 
 fn compilation(bench: &mut Bench) {
@@ -334,8 +413,77 @@ fn compilation(bench: &mut Bench) {
             }
         }
     };
+    let raw_engine = raw::engine(SLOTS);
     let mut set = bench.batches(NAME);
-    set.floor("wasmtime", compile(wasmtime()));
+    set.floor("wasmtime", compile(wasmtime(SLOTS)));
     set.case("wasmer", Goal::Report, compile(wasmer()));
+    set.case(PLAIN, Goal::Report, move |times| {
+        for _ in 0..times {
+            black_box(raw::load(&raw_engine, wasm));
+        }
+    });
     set.run();
+    compare(bench, NAME, NAME, PLAIN);
+}
+
+/// A component that asks another one, through the host on each engine.
+fn requests(bench: &mut Bench) {
+    const NAME: &str = "component asks a component, 64 B";
+    if !bench.wants(NAME) {
+        return;
+    }
+    let runtime = &actors::one_thread();
+    let plain = runtime.block_on(actors::raw_relay(&raw::engine(slots(bench))));
+    let hosts = [wasmtime(SLOTS), wasmer()].map(|engine| runtime.block_on(actors::relay(engine)));
+    let mut set = bench.loops(NAME);
+    set.floor(CHANNELS, |time| actors::ask_raw_relay(runtime, &plain, time));
+    for (name, (_, relay)) in ["wasmtime", "wasmer"].into_iter().zip(&hosts) {
+        set.case(name, LoopGoals::default(), move |time| actors::ask_relay(runtime, relay, time));
+    }
+    set.run();
+    compare(bench, "request between components", &format!("{NAME}, p50"), CHANNELS);
+}
+
+/// Many components, each with a client that asks it again and again.
+fn throughput(bench: &mut Bench) {
+    const ACTORS: usize = 100;
+    const NAME: &str = "100 components, 100 clients, 2 workers";
+    if !bench.wants(NAME) {
+        return;
+    }
+    let runtime = &actors::two_workers();
+    let plain = runtime.block_on(actors::raw_echoes(&raw::engine(ACTORS as u32), ACTORS));
+    let pooled = WasmtimeConfig {
+        allocation: Allocation::Pooling { max_instances: ACTORS as u32 },
+        ..WasmtimeConfig::default()
+    };
+    let pooled = WasmtimeEngine::new(pooled).expect("the pool fits into the address space");
+    let hosts: [(Host, Vec<ComponentRef>); 2] = [Arc::new(pooled) as Arc<dyn RuntimeEngine>, wasmer()]
+        .map(|engine| runtime.block_on(actors::echoes(engine, ACTORS)));
+    let mut set = bench.loops(NAME);
+    set.floor(CHANNELS, |time| actors::ask_raw_echoes(runtime, &plain, ACTORS, time));
+    for (name, (_, echoes)) in ["wasmtime", "wasmer"].into_iter().zip(&hosts) {
+        set.case(name, LoopGoals::default(), move |time| actors::ask_echoes(runtime, echoes, ACTORS, time));
+    }
+    set.run();
+    compare(bench, "messages, 100 components and clients", &format!("{NAME}, rate"), CHANNELS);
+}
+
+/// What an idle instance takes, of a thousand; each figure is of a process of its own.
+fn memory(bench: &mut Bench) {
+    const NAME: &str = "resident memory of an idle instance, of 1000";
+    if !bench.wants(NAME) {
+        return;
+    }
+    let (count, rounds) = if bench.is_smoke() { (10, 1) } else { (1_000, 3) };
+    let measured = |case: Case| -> Vec<f64> {
+        (0..rounds).map(|_| footprint::measure(case, count).0.resident).collect()
+    };
+    let figures = [
+        (CHANNELS, measured(Case::Plain), Goal::Report),
+        ("wasmtime", measured(Case::Wasmtime), Goal::Report),
+        ("wasmer", measured(Case::Wasmer), Goal::Report),
+    ];
+    bench.rounds(NAME, Unit::Bytes, &figures);
+    compare(bench, "memory of an idle instance, of 1,000", NAME, CHANNELS);
 }

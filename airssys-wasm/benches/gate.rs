@@ -40,11 +40,14 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
+/// What the gate is compared with.
+const FLOOR: &str = "a set of strings and the clock";
 const CHECKS: u64 = 10_000;
 const CAPACITY: usize = 4_096;
 
 fn main() -> ExitCode {
     bench::run("gate", |bench| {
+        bench.counts(&["check that allows, storage", "check that allows, messaging"]);
         allowing(bench, "storage", Access::Storage { namespace: "acme/counter" });
         allowing(bench, "messaging", Access::Messaging { address: "acme/greeter" });
     })
@@ -123,7 +126,7 @@ fn allowing(bench: &mut Bench, kind: &'static str, access: Access<'static>) {
     let names: HashSet<String> =
         (0..10).map(|number| format!("{kind}:{number}")).chain([object.clone()]).collect();
     let mut set = bench.batches(name.clone());
-    set.floor("a set of strings and the clock", move |times| {
+    set.floor(FLOOR, move |times| {
         for _ in 0..times {
             assert!(black_box(&names).contains(black_box(object.as_str())));
             black_box(SystemTime::now());
@@ -137,6 +140,10 @@ fn allowing(bench: &mut Bench, kind: &'static str, access: Access<'static>) {
         });
     }
     set.run();
+    let mut line = bench.compare(&name, &name);
+    for (setting, ..) in &counted {
+        line = line.column(setting, setting, &[(FLOOR, "floor")]);
+    }
     bench.values(&format!("allocations of {CHECKS} checks that allow, {kind}"), Unit::Count, &counted);
 }
 

@@ -1,26 +1,26 @@
 //! Messages through the host next to plain Wasmtime behind tokio channels: latency, throughput, and busy neighbours.
 
-use std::collections::HashMap;
-use std::hint::black_box;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use airssys_wasm::core::component::{ComponentConfig, ComponentId, ResourceLimits};
+use airssys_wasm::Installation;
+use airssys_wasm::core::component::ResourceLimits;
 use airssys_wasm::core::error::ErrorKind;
+use airssys_wasm::core::runtime::RuntimeEngine;
 use airssys_wasm::wasmtime::{Allocation, WasmtimeConfig, WasmtimeEngine};
-use airssys_wasm::{ComponentRef, Host, Installation};
 use airssys_wasm_conformance::bench::{self, Bench, Goal, Latencies, LoopGoals, Pace};
 use airssys_wasm_conformance::guests::Guest;
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
+use tokio::runtime::Builder;
 
+mod actors;
 mod raw;
 
+use actors::{PAYLOAD, ask_until, guest, id, one_client, one_thread, start, two_workers};
+
 const SLOTS: u32 = 256;
-const PAYLOAD: [u8; 64] = [b'x'; 64];
 /// Half of the time, half of the throughput, twice the tail.
 const GOALS: LoopGoals =
     LoopGoals { p50: Goal::AtMost(2.0), p99: Goal::AtMost(2.0), rate: Goal::AtLeast(0.5) };
@@ -35,58 +35,12 @@ fn main() -> ExitCode {
     })
 }
 
-/// One thread: who asks and who answers never wait for another core.
-fn one_thread() -> Runtime {
-    Builder::new_current_thread().enable_all().build().expect("a runtime can be made")
-}
-
-fn two_workers() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be made")
-}
-
-fn guest(guest: Guest) -> Vec<u8> {
-    guest.bytes().expect("the guest is there").into_owned()
-}
-
-fn id(name: &str) -> ComponentId {
-    name.parse().expect("the id is valid")
-}
-
-async fn host() -> Host {
+fn engine() -> Arc<dyn RuntimeEngine> {
     let config = WasmtimeConfig {
         allocation: Allocation::Pooling { max_instances: SLOTS },
         ..WasmtimeConfig::default()
     };
-    let engine = WasmtimeEngine::new(config).expect("the pool fits into the address space");
-    Host::builder().engine(Arc::new(engine)).build().await.expect("the host is complete")
-}
-
-async fn start(host: &Host, installation: Installation) -> ComponentRef {
-    let id = installation.id().clone();
-    host.install(installation).await.expect("the component is valid");
-    host.start(&id).await.expect("the component starts");
-    host.component(&id).expect("the component was just started")
-}
-
-/// Asks until the time is over, the next when the last was answered. A macro, because the future must be `Send`.
-macro_rules! ask_until {
-    ($until:expr, $ask:expr) => {{
-        let until = $until;
-        let mut latencies = Latencies::new();
-        let mut start = Instant::now();
-        while start < until {
-            black_box($ask);
-            let end = Instant::now();
-            latencies.record(end - start);
-            start = end;
-        }
-        latencies
-    }};
-}
-
-/// Runs one client in a task of its own.
-fn one_client(runtime: &Runtime, client: impl Future<Output = Latencies> + Send + 'static) -> Latencies {
-    runtime.block_on(async { tokio::spawn(client).await }).expect("the client does not panic")
+    Arc::new(WasmtimeEngine::new(config).expect("the pool fits into the address space"))
 }
 
 fn host_to_component(bench: &mut Bench) {
@@ -100,7 +54,7 @@ fn host_to_component(bench: &mut Bench) {
             .block_on(async { raw::spawn(raw::Instance::new(&component, raw::State::default()).await) });
         let echo = id("bench/echo");
         let (host, reference) = runtime.block_on(async {
-            let host = host().await;
+            let host = actors::host(engine()).await;
             let reference = start(&host, Installation::new(echo.clone(), wasm)).await;
             (host, reference)
         });
@@ -138,66 +92,16 @@ fn component_to_component(bench: &mut Bench) {
     if !bench.wants(SET) {
         return;
     }
-    let (runtime, echo_wasm, relay_wasm) = (&one_thread(), guest(Guest::Echo), guest(Guest::Relay));
-    let engine = raw::engine(SLOTS);
-    let (raw_echo, raw_relay) = (raw::load(&engine, &echo_wasm), raw::load(&engine, &relay_wasm));
-    let mailbox = runtime.block_on(async {
-        let echo = raw::spawn(raw::Instance::new(&raw_echo, raw::State::default()).await);
-        let state = raw::State {
-            id: "bench/relay".to_owned(),
-            peers: Arc::new(HashMap::from([("bench/echo".to_owned(), echo)])),
-            ..raw::State::default()
-        };
-        let mut relay = raw::Instance::new(&raw_relay, state).await;
-        relay.init(&[("target", "bench/echo")]).await;
-        raw::spawn(relay)
-    });
-    let (host, reference) = runtime.block_on(async {
-        let host = host().await;
-        start(&host, Installation::new(id("bench/echo"), echo_wasm)).await;
-        let relay = Installation::new(id("bench/relay"), relay_wasm)
-            .grant("messaging:bench/echo".parse().expect("the capability is valid"))
-            .config(ComponentConfig::new().with("target", "bench/echo"));
-        let reference = start(&host, relay).await;
-        (host, reference)
-    });
-    let (expected, payload) = (64 + "bench/relay heard from bench/echo: ".len(), PAYLOAD);
+    let runtime = &one_thread();
+    let mailbox = runtime.block_on(actors::raw_relay(&raw::engine(SLOTS)));
+    let (host, reference) = runtime.block_on(actors::relay(engine()));
     let mut set = bench.loops(SET);
-    set.floor("wasmtime, mpsc and oneshot", move |time| {
-        let mailbox = mailbox.clone();
-        one_client(runtime, async move {
-            ask_until!(Instant::now() + time, {
-                let answer = raw::ask(&mailbox, payload.to_vec()).await;
-                assert_eq!(answer.len(), expected);
-            })
-        })
-    });
+    set.floor("wasmtime, mpsc and oneshot", move |time| actors::ask_raw_relay(runtime, &mailbox, time));
     set.case("host, gate and audit", GOALS, move |time| {
-        let reference = reference.clone();
-        let _keep = host.clone();
-        one_client(runtime, async move {
-            ask_until!(Instant::now() + time, {
-                let answer = reference.request(payload).await.expect("it answers");
-                assert_eq!(answer.payload.len(), expected);
-            })
-        })
+        let _keep = &host;
+        actors::ask_relay(runtime, &reference, time)
     });
     set.run();
-}
-
-/// Runs the clients, all at once.
-fn clients<F>(runtime: &Runtime, clients: impl Iterator<Item = F>) -> Latencies
-where
-    F: Future<Output = Latencies> + Send + 'static,
-{
-    runtime.block_on(async {
-        let mut running: JoinSet<_> = clients.collect();
-        let mut latencies = Latencies::new();
-        while let Some(client) = running.join_next().await {
-            latencies.merge(client.expect("the client does not panic"));
-        }
-        latencies
-    })
 }
 
 fn throughput(bench: &mut Bench) {
@@ -211,46 +115,16 @@ fn throughput(bench: &mut Bench) {
             continue;
         }
         let runtime = &if alone { one_thread() } else { two_workers() };
-        let wasm = guest(Guest::Echo);
-        let component = raw::load(&raw::engine(SLOTS), &wasm);
-        let mailboxes: Vec<_> = runtime.block_on(async {
-            let mut mailboxes = Vec::new();
-            for _ in 0..actors {
-                mailboxes.push(raw::spawn(raw::Instance::new(&component, raw::State::default()).await));
-            }
-            mailboxes
-        });
-        let (host, references) = runtime.block_on(async {
-            let host = host().await;
-            let mut references = Vec::new();
-            for number in 0..actors {
-                let installation = Installation::new(id(&format!("bench/echo-{number}")), wasm.clone());
-                references.push(start(&host, installation).await);
-            }
-            (host, references)
-        });
+        let mailboxes = runtime.block_on(actors::raw_echoes(&raw::engine(SLOTS), actors));
+        let (host, references) = runtime.block_on(actors::echoes(engine(), actors));
         let mut set = bench.loops(name);
         set.floor("wasmtime, mpsc and oneshot", move |time| {
-            let until = Instant::now() + time;
-            clients(
-                runtime,
-                (0..count).map(|client| {
-                    let mailbox = mailboxes[client % actors].clone();
-                    async move { ask_until!(until, raw::ask(&mailbox, PAYLOAD.to_vec()).await) }
-                }),
-            )
+            actors::ask_raw_echoes(runtime, &mailboxes, count, time)
         });
         let goals = LoopGoals { p50: Goal::Report, ..GOALS };
         set.case("ComponentRef::request", goals, move |time| {
-            let _keep = host.clone();
-            let until = Instant::now() + time;
-            clients(
-                runtime,
-                (0..count).map(|client| {
-                    let reference = references[client % actors].clone();
-                    async move { ask_until!(until, reference.request(PAYLOAD).await.expect("it answers")) }
-                }),
-            )
+            let _keep = &host;
+            actors::ask_echoes(runtime, &references, count, time)
         });
         set.run();
     }
@@ -265,7 +139,7 @@ fn overrun(bench: &mut Bench) {
     }
     let (runtime, wasm) = (&two_workers(), guest(Guest::Hostile));
     let component = raw::load(&raw::engine(SLOTS), &wasm);
-    let host = runtime.block_on(host());
+    let host = runtime.block_on(actors::host(engine()));
     let limits = ResourceLimits { deadline: DEADLINE, ..ResourceLimits::default() };
     let reference =
         runtime.block_on(start(&host, Installation::new(id("bench/hostile"), wasm).limits(limits)));
@@ -317,12 +191,12 @@ fn neighbour(bench: &mut Bench) {
         let workers = if alone { 1 } else { 2 };
         let runtime = Builder::new_multi_thread().worker_threads(workers).enable_all().build();
         let runtime = &runtime.expect("a runtime can be made");
-        let engine = raw::engine(SLOTS);
+        let plain = raw::engine(SLOTS);
         let (raw_echo, raw_hostile) =
-            (raw::load(&engine, &guest(Guest::Echo)), raw::load(&engine, &guest(Guest::Hostile)));
+            (raw::load(&plain, &guest(Guest::Echo)), raw::load(&plain, &guest(Guest::Hostile)));
         let mailbox = &runtime
             .block_on(async { raw::spawn(raw::Instance::new(&raw_echo, raw::State::default()).await) });
-        let host = &runtime.block_on(host());
+        let host = &runtime.block_on(actors::host(engine()));
         let echo = &runtime.block_on(start(host, Installation::new(id("bench/echo"), guest(Guest::Echo))));
         let hostile = &runtime.block_on(async {
             let limits = ResourceLimits { deadline: ROUND, ..ResourceLimits::default() };

@@ -5,6 +5,7 @@ use std::iter::Cycle;
 use std::ops::Range;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use airssys_wasm_conformance::bench::{self, Bench, Goal, Latencies, LoopGoals};
@@ -27,6 +28,8 @@ use subjects::{CACHE, SUBJECTS, Subject};
 const ENTRIES: u64 = 100_000;
 /// Bytes of a value, but in the mixes.
 const VALUE: usize = 128;
+/// What nothing that is durable can be faster than.
+const DEVICE: &str = "the device: 4 KiB and fdatasync";
 /// How long a round of writers takes.
 const ROUND: Duration = Duration::from_millis(300);
 
@@ -34,11 +37,14 @@ fn main() -> ExitCode {
     if let Some(ended) = room::child() {
         return ended;
     }
-    bench::run("store", |bench| {
+    bench::run("stores", |bench| {
+        bench.versions(include_str!("../../../Cargo.lock"), subjects::PACKAGES);
         for subject in SUBJECTS {
+            bench.counts(&[&format!("{}, {}", subject.name, got(bench))]);
             get(bench, subject);
             scan(bench, subject);
-            set_buffered(bench, subject);
+            set_buffered(bench, subject, 1);
+            set_buffered(bench, subject, 10);
             set_durable(bench, subject, 1);
             set_durable(bench, subject, 10);
             writers(bench, subject);
@@ -82,21 +88,23 @@ impl Pair {
     }
 }
 
+/// How many records there are to read.
+fn entries(bench: &Bench) -> u64 {
+    if bench.is_counting() { 1_000 } else { ENTRIES }
+}
+
+fn got(bench: &Bench) -> String {
+    format!("get {VALUE} B of {}", entries(bench))
+}
+
 fn get(bench: &mut Bench, subject: &Subject) {
     // A map in memory answers faster than any seam.
     let goal = if subject.in_memory { Goal::Report } else { Goal::AtMostAnd(1.5, 300.0) };
     let by_hand = |raw: &dyn Raw, number| drop(black_box(raw.get(&key(number)).expect("it is there")));
-    reading(
-        bench,
-        subject,
-        &format!("get {VALUE} B of {ENTRIES}"),
-        goal,
-        by_hand,
-        async |store, space, number| {
-            let record = store.get(space, &stored(number)).await.expect("it can be read");
-            black_box(record.expect("it is there"));
-        },
-    );
+    reading(bench, subject, &got(bench), goal, by_hand, async |store, space, number| {
+        let record = store.get(space, &stored(number)).await.expect("it can be read");
+        black_box(record.expect("it is there"));
+    });
 }
 
 fn scan(bench: &mut Bench, subject: &Subject) {
@@ -122,8 +130,8 @@ fn reading(
     if !bench.wants(&name) {
         return;
     }
-    let pair = &Pair::new(bench, subject, ENTRIES, VALUE);
-    let mut set = bench.batches(name);
+    let pair = &Pair::new(bench, subject, entries(bench), VALUE);
+    let mut set = bench.batches(name.as_str());
     let mut numbers = pair.numbers();
     set.floor(pair.name, move |times| {
         (0..times).zip(numbers.by_ref()).for_each(|(_, number)| by_hand(&*pair.raw, number));
@@ -137,6 +145,7 @@ fn reading(
         });
     });
     set.run();
+    bench.compare(what, &name).column(subject.name, "StorageBackend", &[(pair.name, "raw")]);
 }
 
 fn commit(pair: &Pair, numbers: &mut Numbers, times: u64, changes: usize, durability: Durability) {
@@ -160,36 +169,43 @@ fn write_raw(pair: &Pair, numbers: &mut Numbers, times: u64, changes: usize, dur
     }
 }
 
-fn set_buffered(bench: &mut Bench, subject: &Subject) {
-    let name = format!("{}, set {VALUE} B, durable later", subject.name);
+fn set_buffered(bench: &mut Bench, subject: &Subject, changes: usize) {
+    let what = format!("{}, durable later", written(changes));
+    let name = format!("{}, {what}", subject.name);
     if !bench.wants(&name) {
         return;
     }
     let pair = &Pair::new(bench, subject, ENTRIES, VALUE);
-    let mut set = bench.batches(name);
+    let mut set = bench.batches(name.as_str());
     let mut numbers = pair.numbers();
-    set.floor(pair.name, move |times| write_raw(pair, &mut numbers, times, 1, false));
+    set.floor(pair.name, move |times| write_raw(pair, &mut numbers, times, changes, false));
     let mut numbers = pair.numbers();
-    let goal = if subject.in_memory { Goal::Report } else { Goal::AtMost(1.5) };
+    let goal = if subject.in_memory || changes > 1 { Goal::Report } else { Goal::AtMost(1.5) };
     set.case("StorageBackend::commit", goal, move |times| {
-        commit(pair, &mut numbers, times, 1, Durability::Eventual);
+        commit(pair, &mut numbers, times, changes, Durability::Eventual);
     });
     set.run();
+    bench.compare(&what, &name).column(subject.name, "StorageBackend::commit", &[(pair.name, "raw")]);
+}
+
+fn written(changes: usize) -> String {
+    if changes == 1 { format!("set {VALUE} B") } else { format!("batch of {changes} times {VALUE} B") }
 }
 
 fn set_durable(bench: &mut Bench, subject: &Subject, changes: usize) {
     if subject.in_memory {
         return;
     }
-    let name = format!("{}, set {changes} times {VALUE} B, durable on return", subject.name);
+    let what = format!("{}, durable on return", written(changes));
+    let name = format!("{}, {what}", subject.name);
     if !bench.wants(&name) {
         return;
     }
     let pair = &Pair::new(bench, subject, ENTRIES, VALUE);
     let mut device = raw::Device::in_folder(pair.folder.path());
-    let mut set = bench.batches(name);
+    let mut set = bench.batches(name.as_str());
     set.min_rounds(40);
-    set.floor("the device: 4 KiB and fdatasync", move |times| (0..times).for_each(|_| device.write()));
+    set.floor(DEVICE, move |times| (0..times).for_each(|_| device.write()));
     let mut numbers = pair.numbers();
     set.case(pair.name, Goal::Report, move |times| write_raw(pair, &mut numbers, times, changes, true));
     let goal = if changes == 1 { Goal::AtMost(subject.syncs) } else { Goal::Report };
@@ -198,9 +214,11 @@ fn set_durable(bench: &mut Bench, subject: &Subject, changes: usize) {
         commit(pair, &mut numbers, times, changes, Durability::Immediate);
     });
     set.run();
+    let beside = [(pair.name, "raw"), (DEVICE, "device")];
+    bench.compare(&what, &name).column(subject.name, "StorageBackend::commit", &beside);
 }
 
-/// Writers who each wait for their own durable commit.
+/// Writers who each wait for their own durable commit; by hand, each has a thread.
 fn writers(bench: &mut Bench, subject: &Subject) {
     if subject.in_memory {
         return;
@@ -236,23 +254,58 @@ fn writers(bench: &mut Bench, subject: &Subject) {
             latencies
         })
     };
-    let mut set = bench.loops(name);
+    let by_hand = |writers: u64, time: Duration| {
+        let until = Instant::now() + time;
+        let writer = |first: u64| {
+            let (mut latencies, mut number) = (Latencies::new(), first);
+            while Instant::now() < until {
+                let start = Instant::now();
+                pair.raw.write(&[(key(number % 1_000), value(number, VALUE))], true);
+                latencies.record(start.elapsed());
+                number += writers;
+            }
+            latencies
+        };
+        thread::scope(|scope| {
+            let all: Vec<_> = (0..writers).map(|first| scope.spawn(move || writer(first))).collect();
+            let mut latencies = Latencies::new();
+            for writer in all {
+                latencies.merge(writer.join().expect("the writer does not panic"));
+            }
+            latencies
+        })
+    };
+    let mut device = raw::Device::in_folder(pair.folder.path());
+    let mut set = bench.loops(name.as_str());
     set.rounds(8, ROUND);
     set.floor("1 writer", |time| together(1, time));
     set.case("8 writers", LoopGoals::default(), |time| together(8, time));
     let goals = LoopGoals { rate: Goal::AtLeast(3.0), ..LoopGoals::default() };
     set.case("32 writers", goals, |time| together(32, time));
-    let mut numbers = pair.numbers();
-    set.case(subject.raw_alone, LoopGoals::default(), move |time| {
+    set.case("64 writers", LoopGoals::default(), |time| together(64, time));
+    set.case("by hand, 1 writer", LoopGoals::default(), |time| by_hand(1, time));
+    set.case("by hand, 8 writers", LoopGoals::default(), |time| by_hand(8, time));
+    set.case("by hand, 64 writers", LoopGoals::default(), |time| by_hand(64, time));
+    set.case(DEVICE, LoopGoals::default(), move |time| {
         let (until, mut latencies) = (Instant::now() + time, Latencies::new());
         while Instant::now() < until {
             let start = Instant::now();
-            write_raw(pair, &mut numbers, 1, 1, true);
+            device.write();
             latencies.record(start.elapsed());
         }
         latencies
     });
     set.run();
+    let cases = [
+        ("1 writer", "by hand, 1 writer"),
+        ("8 writers", "by hand, 8 writers"),
+        ("64 writers", "by hand, 64 writers"),
+    ];
+    for (case, raw) in cases {
+        let what = format!("durable commits, {case}");
+        let beside = [(raw, "raw"), (DEVICE, "device")];
+        bench.compare(&what, &format!("{name}, rate")).column(subject.name, case, &beside);
+    }
 }
 
 /// A mix of operations on records of 1,000 bytes, some of which are asked for much more than others.

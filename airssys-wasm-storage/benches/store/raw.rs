@@ -14,7 +14,7 @@ pub(crate) mod rocksdb;
 pub(crate) mod sled;
 
 /// What the benches do with an engine.
-pub(crate) trait Raw {
+pub(crate) trait Raw: Sync {
     fn get(&self, key: &[u8]) -> Option<Vec<u8>>;
 
     /// So many records, or as many as there are, from this key on.
@@ -22,6 +22,9 @@ pub(crate) trait Raw {
 
     /// Writes all of it at once.
     fn write(&self, entries: &[([u8; 16], Vec<u8>)], durable: bool);
+
+    /// Gives back what nobody needs, where the engine has to be asked for it.
+    fn compact(&mut self) {}
 }
 
 /// A file on the device, a block of which is written and synchronised.

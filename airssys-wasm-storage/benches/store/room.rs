@@ -4,14 +4,15 @@ use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use airssys_wasm_conformance::bench::{Bench, Goal, Unit};
 use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::storage::{Batch, Durability, KeyRange};
 use tokio::runtime::Builder;
 
-use crate::records::{namespace, stored, value};
+use crate::records::{key, namespace, stored, value};
 use crate::subjects::{SUBJECTS, Subject};
 
 /// Says what a child is to do: the task, the store, the number of records and the path, with a line each.
@@ -33,6 +34,7 @@ pub(crate) fn child() -> Option<ExitCode> {
     let records = records.parse().expect("the number of records is one");
     match task {
         "fill" => fill(subject, records, path.as_ref()),
+        "fill by hand" => fill_by_hand(subject, records, path.as_ref()),
         "use" => make_use(subject, records, path.as_ref()),
         other => panic!("`{other}` is not a task"),
     }
@@ -72,6 +74,25 @@ fn fill(subject: &Subject, records: u64, path: &Path) {
             }
         }
     });
+}
+
+/// The same with the engine alone.
+fn fill_by_hand(subject: &Subject, records: u64, path: &Path) {
+    let raw = (subject.raw)(path);
+    for round in 0_u64.. {
+        for start in (0..records).step_by(BATCH as usize) {
+            let last = start + BATCH >= records;
+            raw.write(&batch(start, records, round), round > 0 || last);
+        }
+        if round == 0 {
+            tell("filled");
+        }
+    }
+}
+
+/// A batch of the records from this one on, as they are in a round.
+fn batch(start: u64, records: u64, round: u64) -> Vec<([u8; 16], Vec<u8>)> {
+    (start..(start + BATCH).min(records)).map(|number| (key(number), value(number + round, SIZE))).collect()
 }
 
 /// Reads everything in pieces and by key, writes a tenth of it, and says how much memory that took.
@@ -145,10 +166,34 @@ pub(crate) fn space(bench: &mut Bench, subject: &Subject) {
         store.compact().await.expect("the disk takes it");
         store.close().await.expect("the disk takes it");
     });
+    let by_hand = folder.path().join("raw");
+    let mut raw = (subject.raw)(&by_hand);
+    for round in 0..100 {
+        for start in (0..records).step_by(BATCH as usize) {
+            raw.write(&batch(start, records, round), false);
+        }
+    }
+    raw.compact();
+    drop(raw);
     let live = (records * (SIZE as u64 + 16)) as f64;
-    let figures =
-        [("keys and values", live, Goal::Report), ("the store", size_of(&path) as f64, Goal::AtMost(8.0))];
+    let figures = [
+        ("keys and values", live, Goal::Report),
+        (subject.raw_name, size_of(&by_hand) as f64, Goal::Report),
+        ("the store", size_of(&path) as f64, Goal::AtMost(8.0)),
+    ];
     bench.values(&name, Unit::Bytes, &figures);
+    let beside = [(subject.raw_name, "raw"), ("keys and values", "what is in it")];
+    bench.compare("on the disk after 100 times 16 MiB", &name).column(subject.name, "the store", &beside);
+}
+
+/// Has a process fill a store, and kills it while it writes on.
+fn fill_and_kill(task: &str, subject: &Subject, records: u64, path: &Path, small: bool) {
+    let mut filling = start(task, subject, records, path);
+    let mut said = BufReader::new(filling.stdout.take().expect("it is piped")).lines();
+    assert_eq!(said.next().expect("it lives").expect("it writes text"), "filled");
+    thread::sleep(Duration::from_millis(if small { 1 } else { 500 }));
+    filling.kill().expect("it lives");
+    filling.wait().expect("it was killed");
 }
 
 /// A store of 1 GiB whose owner was killed while it wrote: how long it takes to open, and how much memory to use.
@@ -162,19 +207,23 @@ pub(crate) fn crash(bench: &mut Bench, subject: &Subject) {
     let folder =
         tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target folder can be written to");
     let path = folder.path().join("store");
-    let mut filling = start("fill", subject, records, &path);
-    let mut said = BufReader::new(filling.stdout.take().expect("it is piped")).lines();
-    assert_eq!(said.next().expect("it lives").expect("it writes text"), "filled");
-    std::thread::sleep(std::time::Duration::from_millis(if bench.is_smoke() { 1 } else { 500 }));
-    filling.kill().expect("it lives");
-    filling.wait().expect("it was killed");
+    let small = bench.is_smoke();
+    fill_and_kill("fill", subject, records, &path, small);
     let began = Instant::now();
     let store = (subject.store)(&path, CACHE);
     let opened = began.elapsed().as_nanos() as f64;
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be made");
     runtime.block_on(store.close()).expect("the disk takes it");
     drop(store);
-    bench.values(&opening, Unit::Nanoseconds, &[("the store", opened, Goal::Below(2e9))]);
+    let by_hand = folder.path().join("raw");
+    fill_and_kill("fill by hand", subject, records, &by_hand, small);
+    let began = Instant::now();
+    drop((subject.raw)(&by_hand));
+    let opened_by_hand = began.elapsed().as_nanos() as f64;
+    let figures = [(subject.raw_name, opened_by_hand, Goal::Report), ("the store", opened, Goal::Below(2e9))];
+    bench.values(&opening, Unit::Nanoseconds, &figures);
+    let beside = [(subject.raw_name, "raw")];
+    bench.compare("open 1 GiB after a crash", &opening).column(subject.name, "the store", &beside);
 
     let using = start("use", subject, records, &path);
     let output = using.wait_with_output().expect("it ends");

@@ -15,7 +15,6 @@ pub(crate) const CACHE: ByteSize = ByteSize::mib(64);
 pub(crate) struct Subject {
     pub(crate) name: &'static str,
     pub(crate) raw_name: &'static str,
-    pub(crate) raw_alone: &'static str,
     pub(crate) in_memory: bool,
     /// How many times the device's own time to synchronise a durable commit may take.
     pub(crate) syncs: f64,
@@ -24,11 +23,21 @@ pub(crate) struct Subject {
     pub(crate) raw: fn(&Path) -> Box<dyn Raw>,
 }
 
+/// The packages of the engines.
+pub(crate) const PACKAGES: &[&str] = &[
+    "redb",
+    #[cfg(feature = "fjall")]
+    "fjall",
+    #[cfg(feature = "sled")]
+    "sled",
+    #[cfg(feature = "rocksdb")]
+    "rocksdb",
+];
+
 pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
         name: "memory",
         raw_name: "BTreeMap",
-        raw_alone: "BTreeMap, one after the other",
         in_memory: true,
         syncs: 0.0,
         store: |_, _| Arc::new(MemoryStore::new()),
@@ -37,7 +46,6 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
         name: "redb",
         raw_name: "redb by hand, two phases",
-        raw_alone: "redb by hand, one after the other",
         in_memory: false,
         syncs: 3.5,
         store: |path, cache| {
@@ -50,7 +58,6 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
         name: "fjall",
         raw_name: "fjall by hand",
-        raw_alone: "fjall by hand, one after the other",
         in_memory: false,
         syncs: 2.5,
         store: |path, cache| {
@@ -64,7 +71,6 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
         name: "sled",
         raw_name: "sled by hand",
-        raw_alone: "sled by hand, one after the other",
         in_memory: false,
         syncs: 2.5,
         store: |path, cache| {
@@ -78,7 +84,6 @@ pub(crate) const SUBJECTS: &[Subject] = &[
     Subject {
         name: "rocksdb",
         raw_name: "RocksDB by hand",
-        raw_alone: "RocksDB by hand, one after the other",
         in_memory: false,
         syncs: 2.5,
         store: |path, cache| {

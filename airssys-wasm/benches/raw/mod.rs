@@ -6,12 +6,13 @@
 #![allow(dead_code, reason = "each bench uses a part")]
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use wasmtime::component::{Component, HasSelf, Linker};
+use wasmtime::component::{Component, HasSelf, Linker, TypedFunc};
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, Store};
 
 pub(crate) mod bindings {
@@ -228,6 +229,28 @@ pub(crate) fn link(linker: &Linker<State>, component: &Component) -> GuestPre<St
 pub(crate) fn load(engine: &Engine, wasm: &[u8]) -> GuestPre<State> {
     let component = Component::from_binary(engine, wasm).expect("the component is valid");
     link(&linker(engine), &component)
+}
+
+/// Compiled code from a file that a bench wrote.
+#[allow(unsafe_code, reason = "Wasmtime trusts compiled code, and cannot check it")]
+pub(crate) fn deserialize(engine: &Engine, path: &Path) -> Component {
+    // SAFETY: The file was written with what `precompile_component` of the same engine returned.
+    unsafe { Component::deserialize_file(engine, path) }.expect("the code fits the engine")
+}
+
+/// A function without parameters of a component without imports, and the store of its instance.
+pub(crate) async fn function(
+    engine: &Engine,
+    wasm: &[u8],
+    name: &str,
+) -> (Store<State>, TypedFunc<(), (u32,)>) {
+    let component = Component::from_binary(engine, wasm).expect("the component is valid");
+    let mut store = Store::new(engine, State::default());
+    store.epoch_deadline_async_yield_and_update(1);
+    store.set_epoch_deadline(1);
+    let instance = Linker::new(engine).instantiate_async(&mut store, &component).await;
+    let function = instance.expect("there is a free slot").get_typed_func(&mut store, name);
+    (store, function.expect("the component exports it"))
 }
 
 /// A live instance.
