@@ -1,4 +1,4 @@
-//! `airssys-wasm conformance`: whether the engines and stores of this build keep their contracts, and the host over each pair of them.
+//! `airssys-wasm conformance`: whether the engines and stores of this build keep their contracts, the host over each pair of them, and what attacks come to.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -9,7 +9,7 @@ use airssys_wasm::core::config::RuntimeConfig;
 use airssys_wasm::core::storage::StorageBackend;
 use airssys_wasm::storage::{Maintenance, MemoryStore};
 use airssys_wasm_conformance::runner::{Bench, Report, Suite, Verdict, unanswered};
-use airssys_wasm_conformance::{engine as engines, host as hosts, storage as storages};
+use airssys_wasm_conformance::{engine as engines, host as hosts, storage as storages, zoo};
 use comfy_table::{Table, presets};
 
 use crate::arguments::{ConformanceArguments, ReportFormat};
@@ -27,18 +27,18 @@ pub(crate) fn run(arguments: &ConformanceArguments) -> Exit {
     })
 }
 
-/// What was found out: of engines, of stores, and of the host over pairs of them.
-struct Judged([Vec<Report>; 3]);
+/// What was found out: of engines, of stores, of the host over pairs of them, and of attacks on each engine.
+struct Judged([Vec<Report>; 4]);
 
-/// The headings of the three.
-const KINDS: [&str; 3] = ["Engines", "Stores", "The host, over an engine and a store"];
+/// The headings of the four.
+const KINDS: [&str; 4] = ["Engines", "Stores", "The host, over an engine and a store", "Attacks"];
 
 fn judge(arguments: &ConformanceArguments) -> Result<Judged, Problem> {
     // Whoever asks for one kind of backend asks for that kind alone.
     let everything = arguments.engine.is_empty() && arguments.store.is_empty();
     let engines_asked = if everything { Engine::in_this_build() } else { &arguments.engine };
     let stores_asked = if everything { stores::Judged::all() } else { arguments.store.clone() };
-    let mut reports = [Vec::new(), Vec::new(), Vec::new()];
+    let mut reports = [const { Vec::new() }; 4];
     for &asked in engines_asked {
         // An engine that is not in this build is refused before anything is run.
         engine::make(asked, &RuntimeConfig::default())?;
@@ -59,6 +59,10 @@ fn judge(arguments: &ConformanceArguments) -> Result<Judged, Problem> {
             );
             reports[2].push(held_to(&suite, arguments));
         }
+    }
+    for &asked in engines_asked {
+        let suite = zoo::suite(asked.name(), move |config| engine::make(asked, config));
+        reports[3].push(held_to(&suite, arguments));
     }
     if reports.iter().flatten().all(|report| report.lines.is_empty()) {
         let filter = arguments.filter.as_deref().unwrap_or_default();
