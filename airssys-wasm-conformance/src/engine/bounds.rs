@@ -9,6 +9,7 @@ use airssys_wasm_core::runtime::{LoadOptions, Value};
 
 use super::EngineFeature::Holds;
 use super::{EngineBench, failed, message, of_kind};
+use crate::fakes::Answer;
 use crate::guests::Guest;
 use crate::runner::{Outcome, When, contracts, ensure, ensure_eq};
 
@@ -263,6 +264,13 @@ contracts! { EngineBench;
             instance.say(vec![0; 500_000]).await?;
             let result = instance.execute_ample(message(Body::new(vec![0; 2 << 20]))).await;
             failed(result.map(drop), Detail::Limit(Limit::Transfer), "a message beyond the limit")?;
+            let mut instance = t.start(Guest::Counter).await?;
+            instance.host.answer("storage.get", Answer::Value(Some(vec![b'7'])));
+            ensure_eq!(instance.say("get").await?, b"7", "a stored value of one byte");
+            let mut instance = t.limited_instance(&t.load(Guest::Counter).await?, &small).await?;
+            instance.host.answer("storage.get", Answer::Value(Some(vec![b'7'; 2 << 20])));
+            failed(instance.say("get").await, Detail::Limit(Limit::Transfer), "a stored value beyond the limit")?;
+            instance.is_poisoned().await?;
             Ok(())
         }
 
