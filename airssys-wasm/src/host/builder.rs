@@ -216,7 +216,10 @@ fn open_blocking(config: StorageConfig) -> Result<Arc<dyn StorageBackend>> {
         #[cfg(feature = "fjall")]
         StorageConfig::Fjall(disk) => {
             use airssys_wasm_storage::{FjallOptions, FjallStore};
-            Arc::new(FjallStore::open(disk.path, FjallOptions { cache: disk.cache, ..FjallOptions::default() })?)
+            Arc::new(FjallStore::open(
+                disk.path,
+                FjallOptions { cache: disk.cache, ..FjallOptions::default() },
+            )?)
         }
         #[cfg(feature = "sled")]
         StorageConfig::Sled(disk) => {
@@ -226,7 +229,10 @@ fn open_blocking(config: StorageConfig) -> Result<Arc<dyn StorageBackend>> {
         #[cfg(feature = "rocksdb")]
         StorageConfig::RocksDb(disk) => {
             use airssys_wasm_storage::{RocksDbOptions, RocksDbStore};
-            Arc::new(RocksDbStore::open(disk.path, RocksDbOptions { cache: disk.cache, ..RocksDbOptions::default() })?)
+            Arc::new(RocksDbStore::open(
+                disk.path,
+                RocksDbOptions { cache: disk.cache, ..RocksDbOptions::default() },
+            )?)
         }
         other => {
             return Err(invalid(
