@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::Poll;
 use std::time::Duration;
 
-use airssys_wasm_core::error::{StorageFault, WasmError};
+use airssys_wasm_core::error::{Detail, StorageFault, WasmError};
 use airssys_wasm_core::storage::{
     Batch, CommitVersion, Durability, Key, KeyRange, MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, MAX_PAGE_BYTES,
     MAX_VALUE, Namespace, Order, Precondition, Quota, RECORD_OVERHEAD, StorageBackend, StorageProfile, Usage,
@@ -51,6 +51,19 @@ on_every_store! {
             let page = transaction.scan(&a, range, 0).await.unwrap();
             assert_eq!((page.records, page.more), (vec![], true));
         }
+    }
+
+    // A conflict over a namespace that others had made named a key without bytes.
+    async fn a_conflict_over_a_namespace_names_it(bench: Bench) {
+        let (a, b) = (space("a"), space("b"));
+        let mut transaction = bench.store.begin().await.unwrap();
+        assert_eq!(transaction.get(&a, &key("k")).await.unwrap(), None);
+        transaction.put(&b, key("k"), vec![]).unwrap();
+        put(&*bench.store, &a, "k", "").await;
+        let error = transaction.commit(Durability::Immediate).await.unwrap_err();
+        let named: Vec<_> = error.context().filter(|(name, _)| *name != "store").collect();
+        assert_eq!(named, [("namespace", "a")]);
+        assert_eq!(error.detail(), Some(Detail::Storage(StorageFault::Conflict)));
     }
 
     async fn absent_is_none_and_can_be_deleted(bench: Bench) {

@@ -13,7 +13,8 @@ use crate::error::Result;
 /// - Every read shows the store as it was when the transaction began, with the transaction's own writes on top; whatever others commit
 ///   meanwhile.
 /// - Writes are kept here until [`commit`](Self::commit), which applies all of them if nothing that was read has been changed by
-///   others since, and none otherwise. Ranges count as read with the keys that were not in them. So transactions
+///   others since, and none otherwise. Ranges count as read with the keys that were not in them, and everything that was read in a namespace
+///   as changed when others clear it or are the first to write to it. So transactions
 ///   and commits are strictly serializable: they take effect as if each ran alone, at a moment between its call and its return.
 /// - A transaction that writes nothing never conflicts.
 /// - It holds no lock, so that one which is left alone delays nobody. It ends as too old when the store cannot keep its moment any longer.

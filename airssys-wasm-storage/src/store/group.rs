@@ -10,7 +10,7 @@ use airssys_wasm_core::storage::{
 
 use super::commit::Proposal;
 use super::history::{Reads, Ticket};
-use super::layout::{self, Counters};
+use super::layout::{self, Counters, Kind};
 use super::{COMMIT, Shared, envelope};
 use crate::engine::KeyValueEngine;
 
@@ -227,12 +227,16 @@ impl<'a, E: KeyValueEngine> Group<'a, E> {
                 self.shared.failed(COMMIT, fault).advising("Begin the transaction again.")
             })?;
         let conflict = conflict.or_else(|| self.accepted.conflict(reads));
-        let Some(key) = conflict else { return Ok(()) };
+        let Some(changed) = conflict else { return Ok(()) };
+        let (what, name) = match layout::kind(&changed) {
+            Kind::Name(name) => ("namespace", name),
+            _ => ("key", changed.get(layout::PREFIX..).unwrap_or_default()),
+        };
         Err(self
             .shared
             .failed(COMMIT, StorageFault::Conflict)
             .saying("what the transaction has read was changed before it was committed")
-            .with("key", key.get(layout::PREFIX..).unwrap_or_default().escape_ascii())
+            .with(what, name.escape_ascii())
             .advising("Begin the transaction again."))
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct Model {
     pub(crate) records: BTreeMap<Place, Record>,
     /// The commit that last wrote or removed each key, whether or not that changed it.
     pub(crate) touched: BTreeMap<Place, CommitVersion>,
+    /// The commit that was the first to write to each namespace, or the last to clear it.
+    pub(crate) renewed: BTreeMap<Namespace, CommitVersion>,
     pub(crate) version: CommitVersion,
 }
 
@@ -46,6 +48,7 @@ impl Model {
         }
         let mut after = self.clone();
         for cleared in batch.cleared() {
+            after.renewed.insert(cleared.clone(), PENDING);
             let gone: Vec<_> = after.records.keys().filter(|(other, _)| other == cleared).cloned().collect();
             for place in gone {
                 after.records.remove(&place);
@@ -65,6 +68,7 @@ impl Model {
             if batch.is_replaced(position) {
                 evicted.push(before.map(|record| record.value));
             }
+            after.renewed.entry(place.0.clone()).or_insert(PENDING);
             after.touched.insert(place, PENDING);
         }
         for (namespace, quota) in batch.quotas() {
@@ -106,7 +110,8 @@ impl Effect {
     pub(crate) fn stamped(mut self, version: CommitVersion) -> Model {
         self.after.version = version;
         let pending = self.after.records.values_mut().map(|record| &mut record.version);
-        for stamp in pending.chain(self.after.touched.values_mut()).filter(|stamp| **stamp == PENDING) {
+        let pending = pending.chain(self.after.touched.values_mut()).chain(self.after.renewed.values_mut());
+        for stamp in pending.filter(|stamp| **stamp == PENDING) {
             *stamp = version;
         }
         self.after

@@ -363,14 +363,18 @@ impl Reader {
             })
     }
 
-    /// Whether somebody has written or removed something that may count as read.
+    /// Whether somebody has written or removed something that may count as read, or has renewed a namespace that was read.
     fn may_be_outdated(&self, model: &Model) -> bool {
         let since = |version: &CommitVersion| *version > self.moment.version;
-        self.read.iter().any(|place| model.touched.get(place).is_some_and(since))
-            || model.touched.iter().filter(|(_, version)| since(version)).any(|((namespace, key), _)| {
-                self.may_be_read
-                    .iter()
-                    .any(|(other, range)| other == namespace && range.contains(key.as_bytes()))
+        let ranges = || self.may_be_read.iter();
+        let mut namespaces =
+            self.read.iter().map(|(namespace, _)| namespace).chain(ranges().map(|(namespace, _)| namespace));
+        let mut touched = model.touched.iter().filter(|(_, version)| since(version)).map(|(place, _)| place);
+        namespaces.any(|namespace| model.renewed.get(namespace).is_some_and(since))
+            || touched.any(|place| {
+                let (namespace, key) = place;
+                self.read.contains(place)
+                    || ranges().any(|(other, range)| other == namespace && range.contains(key.as_bytes()))
             })
     }
 }
