@@ -2,7 +2,7 @@
 
 use airssys_wasm::Host;
 use airssys_wasm_core::config::{HostConfig, SecurityConfig};
-use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode};
+use airssys_wasm_core::error::{Detail, ErrorKind, FailureCode, LoadFault, WasmError};
 use airssys_wasm_core::security::{PermissionResult, Rule, SecurityMode};
 
 use super::{HostBench, config, failed, installation};
@@ -104,9 +104,17 @@ contracts! { HostBench;
             live.end().await
         }
 
-        /// A component receives what is published only while a grant covers its subscription.
+        /// A component subscribes, and receives what is published, only while a grant covers its subscription.
         fn subscriptions_need_their_grant(t) {
             let live = t.start().await?;
+            let eavesdropper = installation(Guest::Logger, "acme/eavesdropper", &["messaging:other.*"])?;
+            let eavesdropper = eavesdropper.config(config(&[("subscribe", "news.*")]));
+            let refused = eavesdropper.id().clone();
+            live.install(eavesdropper).await?;
+            let init = Some(Detail::Load(LoadFault::Init));
+            let error = failed(live.host.start(&refused).await, ErrorKind::ComponentLoadFailed, init, "a subscription without a grant")?;
+            let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<WasmError>());
+            ensure_eq!(cause.and_then(WasmError::detail), DENIED, "the cause of a subscription without a grant");
             let grants = ["storage:acme/logger", "messaging:news.*"];
             let logger = installation(Guest::Logger, "acme/logger", &grants)?;
             let logger = live.run(logger.config(config(&[("subscribe", "news.*")]))).await?;

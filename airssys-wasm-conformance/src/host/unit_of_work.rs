@@ -21,13 +21,13 @@ async fn writer_and_accomplice(live: &Live, limits: ResourceLimits) -> Outcome<(
     Ok((live.run(writer).await?, accomplice))
 }
 
-/// Shows that the handler that just failed has left nothing behind, and that the component goes on.
-async fn left_nothing(live: &Live, writer: &ComponentId, accomplice: &ComponentId) -> Outcome {
+/// Shows that the handler that just failed has left nothing behind, and that the component goes on; for the `nth` time, from one.
+async fn left_nothing(live: &Live, writer: &ComponentId, accomplice: &ComponentId, nth: usize) -> Outcome {
     ensure_eq!(live.ask(writer, "marked").await?, "false", "whether the component sees its write");
     ensure_eq!(live.stored(writer, "mark").await?, None, "what is in the store");
-    // It counts what it is asked: the answer to the first question is one.
-    let heard = live.status(accomplice)?.statistics.handled;
-    ensure_eq!(heard, 0, "messages that left");
+    // It counts what it is told, in the order in which it is told: a message that had left comes before this question.
+    let told = live.ask(accomplice, "how many").await?;
+    ensure_eq!(told, nth.to_string(), "messages that left, and questions");
     Ok(())
 }
 
@@ -49,7 +49,7 @@ contracts! { HostBench;
             let live = t.start().await?;
             let (writer, accomplice) = writer_and_accomplice(&live, ample()).await?;
             failed(live.ask(&writer, "mark fail").await, ErrorKind::ExecutionFailed, None, "a failure")?;
-            left_nothing(&live, &writer, &accomplice).await?;
+            left_nothing(&live, &writer, &accomplice, 1).await?;
             ensure_eq!(live.status(&writer)?.statistics.replaced, 0, "instances replaced after a failure");
             live.end().await
         }
@@ -58,14 +58,14 @@ contracts! { HostBench;
         fn vanishes_on_trap(t) {
             let live = t.start().await?;
             let (writer, accomplice) = writer_and_accomplice(&live, ample()).await?;
-            for (attack, kind) in [
+            for (before, (attack, kind)) in [
                 ("mark panic", TrapKind::Unreachable),
                 ("mark out-of-bounds", TrapKind::MemoryOutOfBounds),
                 ("mark divide", TrapKind::IntegerDivisionByZero),
                 ("mark recurse", TrapKind::StackOverflow),
-            ] {
+            ].into_iter().enumerate() {
                 failed(live.ask(&writer, attack).await, ErrorKind::ComponentTrapped, Some(Detail::Trap(kind)), attack)?;
-                left_nothing(&live, &writer, &accomplice).await?;
+                left_nothing(&live, &writer, &accomplice, before + 1).await?;
             }
             live.end().await
         }
@@ -78,9 +78,9 @@ contracts! { HostBench;
                 return Ok(());
             }
             let (writer, accomplice) = writer_and_accomplice(&live, impatient()).await?;
-            for attack in ["mark loop", "mark loop-in-pieces"] {
+            for (before, attack) in ["mark loop", "mark loop-in-pieces"].into_iter().enumerate() {
                 failed(live.ask(&writer, attack).await, ErrorKind::ExecutionTimeout, None, attack)?;
-                left_nothing(&live, &writer, &accomplice).await?;
+                left_nothing(&live, &writer, &accomplice, before + 1).await?;
             }
             live.end().await
         }
@@ -89,9 +89,10 @@ contracts! { HostBench;
         fn vanishes_at_a_limit(t) {
             let live = t.start().await?;
             let (writer, accomplice) = writer_and_accomplice(&live, ResourceLimits { host_calls: 1_000, ..ample() }).await?;
-            for (attack, limit) in [("mark flood", Limit::HostCalls), ("mark giant-reply 5000000", Limit::Reply)] {
+            let attacks = [("mark flood", Limit::HostCalls), ("mark giant-reply 5000000", Limit::Reply)];
+            for (before, (attack, limit)) in attacks.into_iter().enumerate() {
                 failed(live.ask(&writer, attack).await, ErrorKind::ResourceLimitExceeded, Some(Detail::Limit(limit)), attack)?;
-                left_nothing(&live, &writer, &accomplice).await?;
+                left_nothing(&live, &writer, &accomplice, before + 1).await?;
             }
             live.end().await
         }
@@ -112,7 +113,7 @@ contracts! { HostBench;
             ensure!(report.interrupted, "the stop did not end the handler: {report:?}");
             ensure!(running.await?.is_err(), "a handler that was ended has answered");
             live.host.start(&writer).await?;
-            left_nothing(&live, &writer, &accomplice).await?;
+            left_nothing(&live, &writer, &accomplice, 1).await?;
             live.end().await
         }
 
@@ -157,10 +158,18 @@ contracts! { HostBench;
         fn a_request_is_its_own_transaction(t) {
             let live = t.start().await?;
             let counter = live.guest(Guest::Counter, "acme/counter", &["storage:acme/counter"]).await?;
-            let grants = ["storage:acme/writer", "messaging:acme/counter"];
-            let writer = live.guest(Guest::Hostile, "acme/writer", &grants).await?;
-            ensure_eq!(live.ask(&writer, "ask acme/counter increment").await?, "answered: 1", "the reply");
-            ensure_eq!(live.ask(&counter, "get").await?, "1", "the count");
+            let asker = live.guest(Guest::Hostile, "acme/asker", &["messaging:acme/counter"]).await?;
+            // Ended for its reply, after it has asked.
+            let limits = ResourceLimits { reply: ByteSize::bytes(8), ..ample() };
+            let ended = installation(Guest::Hostile, "acme/ended", &["storage:acme/ended", "messaging:acme/counter"])?;
+            let ended = live.run(ended.limits(limits)).await?;
+            let too_long = Some(Detail::Limit(Limit::Reply));
+            let asked = live.ask(&ended, "mark ask acme/counter increment").await;
+            failed(asked, ErrorKind::ResourceLimitExceeded, too_long, "a reply that is too long")?;
+            ensure_eq!(live.ask(&counter, "get").await?, "1", "the count after an asker that was ended");
+            ensure_eq!(live.stored(&ended, "mark").await?, None, "what the asker that was ended has stored");
+            ensure_eq!(live.ask(&asker, "ask acme/counter increment").await?, "answered: 2", "the reply");
+            ensure_eq!(live.ask(&counter, "get").await?, "2", "the count");
             live.end().await
         }
 
@@ -175,6 +184,9 @@ contracts! { HostBench;
             ensure!(answer.starts_with("2 written; refused: quota-exceeded: "), "the answer is `{answer}`");
             ensure!(live.stored(&filler, "flood/00000001").await?.is_some(), "the second record is not in the store");
             ensure_eq!(live.stored(&filler, "flood/00000002").await?, None, "the record beyond the quota");
+            // What is there counts in the next handler, too: two records of 101 bytes leave no room for a third.
+            let answer = live.ask(&filler, "write-flood 10 47").await?;
+            ensure!(answer.starts_with("2 written; refused: quota-exceeded: "), "the next answer is `{answer}`");
             live.end().await
         }
     }
