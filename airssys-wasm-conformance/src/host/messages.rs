@@ -188,8 +188,10 @@ contracts! { HostBench;
             let relay = installation(Guest::Relay, "acme/relay", &["messaging:acme/greeter"])?;
             let relay = live.run(relay.config(config(&[("target", "acme/greeter")]))).await?;
             let invalid = Some(Detail::Failure(FailureCode::InvalidInput));
-            failed(live.ask(&id("acme/greeter"), "").await, ErrorKind::ExecutionFailed, invalid, "an empty name")?;
-            failed(live.ask(&relay, "").await, ErrorKind::ExecutionFailed, invalid, "an empty name, asked by another")?;
+            for (asked, what) in [(id("acme/greeter"), "an empty name"), (relay, "an empty name, asked by another")] {
+                let error = failed(live.ask(&asked, "").await, ErrorKind::ExecutionFailed, invalid, what)?;
+                ensure!(error.message().contains("there is nobody to greet"), "{what}: the text is lost: {error}");
+            }
             live.end().await
         }
     }

@@ -130,6 +130,20 @@ impl Live {
         budget
     }
 
+    fn bend_error(&self, error: WasmError) -> WasmError {
+        match self.flaw {
+            Some(Flaw::FailuresLoseTheirCode) if error.kind() == ErrorKind::ExecutionFailed => failed(),
+            Some(Flaw::FailuresLoseTheirText) if error.kind() == ErrorKind::ExecutionFailed => {
+                let code = error.detail().expect("a failure has its code");
+                WasmError::new(error.kind(), error.operation()).detailed(code)
+            }
+            Some(Flaw::TimeoutsAreTraps) if error.kind() == ErrorKind::ExecutionTimeout => {
+                WasmError::trapped(error.operation(), TrapKind::Other)
+            }
+            _ => error,
+        }
+    }
+
     fn bend(&self, output: &mut ComponentOutput) {
         match self.flaw {
             Some(Flaw::LastByte) if output.body.payload.len() > 10_000 => {
@@ -164,7 +178,7 @@ impl Component for Live {
         match self.flaw {
             Some(Flaw::InitErrorsSwallowed) => Ok(()),
             Some(Flaw::InitErrorsAlike) => came_up.map_err(|_| failed()),
-            _ => came_up,
+            _ => came_up.map_err(|error| self.bend_error(error)),
         }
     }
 
@@ -180,10 +194,7 @@ impl Component for Live {
         }
         let mut output = match (self.flaw, self.inner.execute(input.clone(), budget).await) {
             (Some(Flaw::EndedCallsAreAnswers), Err(_)) => ComponentOutput::default(),
-            (Some(Flaw::FailuresLoseTheirCode), Err(error)) if error.kind() == ErrorKind::ExecutionFailed => {
-                return Err(failed());
-            }
-            (_, output) => output?,
+            (_, output) => output.map_err(|error| self.bend_error(error))?,
         };
         if self.flaw == Some(Flaw::MemoryOutlivesItsInstance) {
             lock(&self.told).push(input);
@@ -204,7 +215,10 @@ impl Component for Live {
 
     async fn shutdown(&mut self, budget: CallBudget) -> Result<()> {
         let ended = self.inner.shutdown(self.budget(budget)).await;
-        if self.flaw == Some(Flaw::ShutdownErrorsSwallowed) { Ok(()) } else { ended }
+        if self.flaw == Some(Flaw::ShutdownErrorsSwallowed) {
+            return Ok(());
+        }
+        ended.map_err(|error| self.bend_error(error))
     }
 
     async fn metadata(&mut self, budget: CallBudget) -> Result<ComponentMetadata> {

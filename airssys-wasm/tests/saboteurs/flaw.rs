@@ -34,8 +34,9 @@ flaws! {
     AllowedForGood => {
         "host.gate.follows_grants": "a write after the grant was revoked: ExecutionFailed",
     }
-    /// Storage that was denied once is denied for good.
+    /// Storage that was denied once is denied for good, and the gate is not asked again.
     DeniedForGood => {
+        "host.gate.nothing_granted": "recorded denials of storage",
         "host.gate.follows_grants": "nothing grants it",
     }
     /// Denials do not say which grant is missing, or what forbids it.
@@ -143,6 +144,10 @@ flaws! {
     AnHourForEveryRequest => {
         "host.messages.requests_have_deadlines": "the request was not given up",
     }
+    /// A ring of several that wait for each other is a timeout like any other.
+    LongRingsAreTimeouts => {
+        "host.messages.cycles_are_refused": "the ring is not named",
+    }
     /// A ring of waits is a timeout like any other.
     RingsAreTimeouts => {
         "host.messages.cycles_are_refused": "asking oneself was answered with `refused: timeout`",
@@ -150,6 +155,14 @@ flaws! {
     /// The error of a component loses its code.
     FailuresLoseTheirCode => {
         "host.messages.errors_keep_their_code": "an empty name: ExecutionFailed",
+    }
+    /// The error of a component loses its text.
+    FailuresLoseTheirText => {
+        "host.messages.errors_keep_their_code": "an empty name: the text is lost",
+    }
+    /// The error of a component loses its text on the way to another.
+    PassedOnFailuresLoseTheirText => {
+        "host.messages.errors_keep_their_code": "an empty name, asked by another: the text is lost",
     }
     /// The error of a component loses its code on the way to another.
     PassedOnFailuresLoseTheirCode => {
@@ -177,6 +190,12 @@ flaws! {
     /// Whatever comes of `init`, it is a failure of the guest's own.
     InitErrorsAlike => {
         "host.life.init_may_fail": "the cause, when `init` comes to panic",
+    }
+    /// A guest that was ended at its deadline has trapped.
+    TimeoutsAreTraps => {
+        "host.unit_of_work.vanishes_on_timeout": "mark loop: ExecutionTimeout",
+        "host.life.init_may_fail": "the cause, when `init` comes to loop",
+        "host.life.shutdown_may_fail": "the error of a shutdown that comes to loop",
     }
     /// Whatever comes of `shutdown`, it is said to have gone well.
     ShutdownErrorsSwallowed => {

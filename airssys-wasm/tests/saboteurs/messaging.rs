@@ -48,6 +48,10 @@ impl Messaging {
                 failure.code = FailureCode::Internal;
                 Ok(Err(MessagingRefusal::Failed(failure)))
             }
+            (Some(Flaw::PassedOnFailuresLoseTheirText), Ok(Err(MessagingRefusal::Failed(mut failure)))) => {
+                failure.message.clear();
+                Ok(Err(MessagingRefusal::Failed(failure)))
+            }
             (_, answer) => answer,
         }
     }
@@ -84,6 +88,12 @@ impl MessagingService for Messaging {
         let answer = self.inner.request(target, body, timeout).await;
         if self.flaw == Some(Flaw::DeadlinesLate) && matches!(answer, Ok(Err(MessagingRefusal::Timeout))) {
             tokio::time::sleep(LATE).await;
+        }
+        if self.flaw == Some(Flaw::LongRingsAreTimeouts)
+            && matches!(answer, Ok(Err(MessagingRefusal::Cycle(_))))
+            && self.inner.self_id()?.as_str() != target
+        {
+            return Ok(Err(MessagingRefusal::Timeout));
         }
         self.bend(answer, Body::default())
     }

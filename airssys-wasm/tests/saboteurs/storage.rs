@@ -51,10 +51,11 @@ impl Storage {
 
     /// Who is asked.
     fn asked(&self) -> &dyn StorageService {
-        let allowed = self.decided.lock().unwrap_or_else(PoisonError::into_inner).allowed;
+        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
         match self.flaw {
             Some(Flaw::GateNotAsked) => &*self.open,
-            Some(Flaw::AllowedForGood) if allowed => &*self.open,
+            Some(Flaw::AllowedForGood) if decided.allowed => &*self.open,
+            Some(Flaw::DeniedForGood) if decided.denied.is_some() => &*self.open,
             _ => &*self.inner,
         }
     }
