@@ -86,6 +86,14 @@
 //! - [`component_model`]: the Component Model's own tests, which every engine is held to beside our contracts;
 //! - [`fakes`]: a host that records what a component asks for, and answers as it is told.
 //!
+//! With the feature `host`, which brings the host along:
+//!
+//! - `host`: the contracts of the host, over an engine and a store;
+//! - `zoo`: the attacks A01 to A44, each of them with the one end that it comes to on every engine, beside a neighbour that is
+//!   answered all the while: loops, recursion, giant memories and binaries, forged pointers, texts, values and handles, floods,
+//!   storms, quotas, names, cursors, files, network, revoked grants, remains of others, altered code. They run one at
+//!   a time, because they measure the memory of the process.
+//!
 //! That the suite bites is tested too: correct backends with exactly one flaw put in are caught by the contract that
 //! names the flaw.
 

@@ -13,6 +13,17 @@
 //!
 //! The memory is that of the whole process, so a suite runs one attack at a time, and no two suites may run at the same
 //! time in one process.
+//!
+//! # What is left out
+//!
+//! - A14, archives that unpack without end: the host reads no archives, and has nothing to attack.
+//! - A16, lists that alias one buffer, handed to a function of the embedder: they are ended with
+//!   `ResourceLimitExceeded(Transfer)`, which `engine.limits.transfer_of_values` holds engines to, but values whose types are known
+//!   only when they arrive take up to 40 bytes of the host for each byte that the limit `transfer` allows. With the default
+//!   of 16 MiB, that is more than [`ALLOWANCE`].
+//!
+//! Where the host promises less than the attack asks for, the contract says so: A28 (events have no limit of hops), A33 and A34
+//! (WASI grants nothing at all), A43 (binaries have no signatures), A44 (a function that blocks its thread).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -296,7 +307,7 @@ impl Zoo {
         for _ in 0..2 {
             let started = self.around(&name, memory, self.host.start(&id)).await?;
             let Err(error) = started else { fail!("{name} has started") };
-            End::load(LoadFault::Init).check(&Err(error), &name).or_else(|broken| Err(broken))?;
+            End::load(LoadFault::Init).check(&Err(error), &name)?;
         }
         let started = self.host.start(&id).await;
         let Err(error) = started else { fail!("{name} has started") };
@@ -389,10 +400,10 @@ async fn eventually(what: &str, mut condition: impl FnMut() -> Outcome<bool>) ->
 
 /// Bytes of the process that are in memory; zero where the system does not tell.
 fn resident() -> u64 {
-    const PAGE: u64 = 4096;
-    let pages = std::fs::read_to_string("/proc/self/statm").ok();
-    let pages = pages.and_then(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok());
-    pages.map_or(0, |pages| pages * PAGE)
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
 }
 
 fn id(name: &str) -> ComponentId {

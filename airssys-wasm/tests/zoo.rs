@@ -13,7 +13,6 @@ use airssys_wasm::core::error::Result;
 use airssys_wasm::core::runtime::RuntimeEngine;
 #[cfg(any(feature = "wasmtime", feature = "wasmer"))]
 use airssys_wasm_conformance::runner::Verdict;
-#[cfg(any(feature = "wasmtime", feature = "wasmer"))]
 use airssys_wasm_conformance::zoo;
 
 /// The memory that attacks are measured by is that of the process.
@@ -30,7 +29,10 @@ fn hold(
     let attack = std::env::var("AIRSSYS_WASM_ATTACK").unwrap_or_default();
     let report = zoo::suite(engine, make).report_of(&attack);
     for line in &report.lines {
-        println!("{engine}: {line}");
+        #[expect(clippy::print_stdout, reason = "shown with --nocapture, and where an attack has succeeded")]
+        {
+            println!("{engine}: {line}");
+        }
     }
     let broken: Vec<_> = report.broken().collect();
     assert!(broken.is_empty(), "{engine} breaks: {broken:#?}");
@@ -62,4 +64,17 @@ fn on_wasmer() {
         let RuntimeConfig { max_stack, code_cache, .. } = config.clone();
         Ok(Arc::new(WasmerEngine::new(WasmerConfig { max_stack, code_cache, ..WasmerConfig::default() })?))
     });
+}
+
+#[test]
+fn the_book_has_every_attack() {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/zoo.md");
+    let page = std::fs::read_to_string(page).expect("the page on the zoo is there");
+    for contract in zoo::contracts() {
+        let promise: Vec<_> = contract.promise.lines().map(str::trim).collect();
+        let row = format!("| `{}` | {} |", contract.id, promise.join(" "));
+        assert!(page.contains(&row), "docs/zoo.md lacks this row:\n{row}");
+    }
+    let rows = page.lines().filter(|line| line.starts_with("| `zoo.")).count();
+    assert_eq!(rows, zoo::contracts().count(), "docs/zoo.md has other attacks than the suite");
 }
