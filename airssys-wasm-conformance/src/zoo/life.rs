@@ -131,13 +131,13 @@ contracts! { ZooBench;
         /// panics, nothing is left, and it answers the next message.
         fn given_up_at_random(t) {
             let zoo = t.open().await?;
-            let soon = limits(|limits| limits.deadline = Duration::from_millis(10));
+            let soon = limits(|limits| limits.deadline = Duration::from_millis(100));
             let attacker = guest(Guest::Hostile, "evil/dropped", &["storage:evil/dropped", "messaging:evil/dropped"])?;
             let attacker = zoo.attacker(attacker, soon).await?;
             let seed = Random::seed();
             let mut random = Random::from_seed(seed);
             let rounds = async {
-                for round in 0..80 {
+                for round in 0..60 {
                     let attack = ["loop", "loop-in-pieces", "flood", "self-request", "mark ok"][round % 5];
                     let patience = Duration::from_micros(random.below(12_000) as u64);
                     let _ = tokio::time::timeout(patience, zoo.host.request(&attacker.id, attack)).await;
