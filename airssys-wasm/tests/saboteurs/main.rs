@@ -50,8 +50,8 @@ fn suite(contract: &str, flaw: Option<Flaw>) -> Suite<host::HostBench> {
     host::suite("saboteur", move |_| Ok(Arc::new(Engine::new(flaw, latest.clone()))), open)
 }
 
-/// The verdict of each contract on the pair with this flaw. Most contracts wait more than they compute, so that more run
-/// at once than there are cores.
+/// The verdict of each contract on the pair with this flaw. Most contracts wait more than they compute, so that more
+/// run at once than there are cores.
 fn verdicts(cases: &[(&'static str, Option<Flaw>)]) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
     let judge = || {
