@@ -123,7 +123,8 @@ contracts! { HostBench;
             let relay = installation(Guest::Relay, "acme/relay", &["messaging:acme/slow"])?;
             let relay = live.run(relay.config(config(&[("target", "acme/slow"), ("timeout-ms", "20")]))).await?;
             let unavailable = Some(Detail::Failure(FailureCode::Unavailable));
-            let error = failed(live.ask(&relay, "loop").await, ErrorKind::ExecutionFailed, unavailable, "a component's request of 20 ms")?;
+            let asked = live.ask(&relay, "loop").await;
+            let error = failed(asked, ErrorKind::ExecutionFailed, unavailable, "a component's request of 20 ms")?;
             ensure!(error.message().contains("within the time allowed"), "the request was not given up: {error}");
             // It is busy until its own deadline.
             ensure_eq!(live.ask(&slow, "ok").await?, "ok", "the answer behind the one that was given up");

@@ -21,7 +21,8 @@ async fn writer_and_accomplice(live: &Live, limits: ResourceLimits) -> Outcome<(
     Ok((live.run(writer).await?, accomplice))
 }
 
-/// Shows that the handler that just failed has left nothing behind, and that the component goes on; for the `nth` time, from one.
+/// Shows that the handler that just failed has left nothing behind, and that the component goes on. `nth` counts from one how
+/// often this pair was asked.
 async fn left_nothing(live: &Live, writer: &ComponentId, accomplice: &ComponentId, nth: usize) -> Outcome {
     ensure_eq!(live.ask(writer, "marked").await?, "false", "whether the component sees its write");
     ensure_eq!(live.stored(writer, "mark").await?, None, "what is in the store");
@@ -161,7 +162,8 @@ contracts! { HostBench;
             let asker = live.guest(Guest::Hostile, "acme/asker", &["messaging:acme/counter"]).await?;
             // Ended for its reply, after it has asked.
             let limits = ResourceLimits { reply: ByteSize::bytes(8), ..ample() };
-            let ended = installation(Guest::Hostile, "acme/ended", &["storage:acme/ended", "messaging:acme/counter"])?;
+            let grants = ["storage:acme/ended", "messaging:acme/counter"];
+            let ended = installation(Guest::Hostile, "acme/ended", &grants)?;
             let ended = live.run(ended.limits(limits)).await?;
             let too_long = Some(Detail::Limit(Limit::Reply));
             let asked = live.ask(&ended, "mark ask acme/counter increment").await;

@@ -1,5 +1,5 @@
-//! The contracts of the host bite: a correct pair of an engine and a store keeps them all, and the same pair with exactly one
-//! flaw is caught by the contract that names the flaw, and for that reason.
+//! The contracts of the host bite: a correct pair of an engine and a store keeps them all, and the same pair with
+//! exactly one flaw is caught by the contract that names the flaw, and for that reason.
 
 #![cfg(all(feature = "wasmtime", feature = "redb"))]
 
@@ -26,7 +26,7 @@ use engine::Engine;
 use flaw::{CAUGHT, Flaw};
 use store::{Latest, Store};
 
-/// Contracts that nothing can break which an engine or a store does, and why.
+/// Contracts that no engine and no store can break, and why.
 const OF_THE_HOST_ALONE: [(&str, &str); 1] =
     [("host.messages.mailbox_is_bounded", "messages are counted by the host before any engine sees them")];
 
@@ -50,7 +50,8 @@ fn suite(contract: &str, flaw: Option<Flaw>) -> Suite<host::HostBench> {
     host::suite("saboteur", move |_| Ok(Arc::new(Engine::new(flaw, latest.clone()))), open)
 }
 
-/// The verdict of each contract on the pair with this flaw. Most contracts wait more than they compute: several run at once.
+/// The verdict of each contract on the pair with this flaw. Most contracts wait more than they compute, so that more
+/// run at once than there are cores.
 fn verdicts(cases: &[(&'static str, Option<Flaw>)]) -> Vec<Verdict> {
     let next = AtomicUsize::new(0);
     let judge = || {
