@@ -29,10 +29,12 @@ use wasmtime_environ::component::{
 };
 
 /// What a guest may make the host spend in one call.
-const ALLOWANCE: usize = 1 << 16;
+const ALLOWANCE: usize = 1 << 12;
 /// What the host may really hold meanwhile. A vector that grows can be twice as long as what is in it, and for a moment is there
-/// twice; types, names of errors and the memory of the guest are apart.
-const CEILING: usize = 6 * ALLOWANCE + (1 << 18);
+/// twice; the texts of errors are apart.
+const CEILING: usize = 4 * ALLOWANCE + (1 << 13);
+/// The most bytes of a guest's memory.
+const MEMORY: usize = 1 << 13;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((what, rest)) = bytes.split_first() else { return };
@@ -52,7 +54,7 @@ fn lift_anything(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let encoding = encoding(input)?;
     let is_call = input.arbitrary()?;
     let cells: Vec<u64> = (0..17).map(|_| kinds::hostile_number(input)).collect::<arbitrary::Result<_>>()?;
-    let mut guest = Hostile::new(encoding, Allocator::Traps, ALLOWANCE, rest(input));
+    let mut guest = Hostile::new(encoding, Allocator::Traps, ALLOWANCE, &memory(input)?);
     let lifted = within(CEILING, || {
         if is_call {
             dynamic::lift_parameters(&cells, tuple, &types, &mut guest)
@@ -88,7 +90,7 @@ fn lower_anything(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
 
     let pointer = kinds::hostile_number(input)?;
     let answers = Allocator::Answers(Vec::arbitrary(input)?);
-    let mut guest = Hostile::new(encoding, answers, ALLOWANCE, rest(input));
+    let mut guest = Hostile::new(encoding, answers, ALLOWANCE, &memory(input)?);
     for result in [
         dynamic::lower_parameters(&values, tuple, &types, &mut guest),
         dynamic::lower_results(&values, &[pointer], tuple, &types, &mut guest),
@@ -113,7 +115,7 @@ fn lift_known_types(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let encoding = encoding(input)?;
     let cells: Vec<u64> = (0..17).map(|_| kinds::hostile_number(input)).collect::<arbitrary::Result<_>>()?;
     let which = input.int_in_range(0..=3)?;
-    let memory = rest(input);
+    let memory = &memory(input)?;
     match which {
         0 => same::<(Texts,)>(&[texts], &cells, encoding, memory),
         1 => same::<(Outcome, Option<u64>)>(
@@ -173,7 +175,7 @@ fn transcode_anything(input: &mut Unstructured<'_>) -> arbitrary::Result<()> {
     let op = *input.choose(&TRANSCODERS)?;
     let parameters: Vec<u64> =
         (0..5).map(|_| kinds::hostile_number(input)).collect::<arbitrary::Result<_>>()?;
-    let from = rest(input);
+    let from = &memory(input)?[..];
     let before = vec![0x5a; 256];
     let mut to = before.clone();
     let apart = within(CEILING, || transcode(op, &parameters, Memories::Two { from, to: &mut to }));
@@ -287,9 +289,21 @@ fn some_types(
     Ok((types, tuple, kinds))
 }
 
-/// What is left of the input: a memory.
-fn rest<'i>(input: &mut Unstructured<'i>) -> &'i [u8] {
-    input.bytes(input.len()).expect("as many bytes as there are")
+/// What is left of the input, as a memory: bytes, or numbers that are often places and lengths. Often it repeats itself, so that a
+/// long list has parts that make sense.
+fn memory(input: &mut Unstructured<'_>) -> arbitrary::Result<Vec<u8>> {
+    let times = *input.choose(&[1, 1, 16, 256])?;
+    let mut memory = Vec::new();
+    if input.arbitrary()? {
+        while !input.is_empty() && memory.len() < MEMORY {
+            memory.extend((kinds::hostile_number(input)? as u32).to_le_bytes());
+        }
+    } else {
+        memory.extend(input.bytes(input.len())?);
+    }
+    let mut memory = memory.repeat(times);
+    memory.truncate(MEMORY);
+    Ok(memory)
 }
 
 fn encoding(input: &mut Unstructured<'_>) -> arbitrary::Result<StringEncoding> {

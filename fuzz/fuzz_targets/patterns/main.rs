@@ -12,7 +12,7 @@ use airssys_wasm_core::capability::{
 use libfuzzer_sys::fuzz_target;
 
 /// More lines than this are compared pair by pair for too long.
-const MAX_LINES: usize = 10;
+const MAX_LINES: usize = 12;
 
 fuzz_target!(|text: &str| {
     let lines: Vec<_> = text.split('\n').take(MAX_LINES).collect();
