@@ -34,7 +34,7 @@ pub enum Guest {
 
 macro_rules! prebuilt {
     ($name:literal) => {
-        include_bytes!(concat!("../guests/prebuilt/", $name, ".wasm"))
+        include_bytes!(concat!("../prebuilt/", $name, ".wasm"))
     };
 }
 

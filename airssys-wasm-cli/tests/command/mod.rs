@@ -83,7 +83,7 @@ pub(crate) fn airssys_reading(arguments: &[&str], input: &[u8]) -> Ran {
 
 /// The path of a guest component.
 pub(crate) fn guest(name: &str) -> String {
-    let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../airssys-wasm-conformance/guests/prebuilt");
+    let prebuilt = Path::new(env!("CARGO_MANIFEST_DIR")).join("../airssys-wasm-conformance/prebuilt");
     text(&prebuilt.join(format!("{name}.wasm")))
 }
 
