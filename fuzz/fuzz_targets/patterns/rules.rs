@@ -66,7 +66,7 @@ fn is_component(address: &str) -> bool {
 
 fn is_kebab_case(label: &str) -> bool {
     label.len() <= 64
-        && label.starts_with(|c| matches!(c, 'a'..='z'))
+        && label.starts_with(|c: char| c.is_ascii_lowercase())
         && label.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '-'))
         && !label.split('-').any(str::is_empty)
 }

@@ -15,7 +15,7 @@ pub(crate) struct Model {
     pub(crate) records: BTreeMap<Place, Record>,
     /// The commit that last wrote or removed each key, whether or not that changed it.
     pub(crate) touched: BTreeMap<Place, CommitVersion>,
-    /// The commit that was the first to write to each namespace, or the last to clear it.
+    /// The last commit that cleared each namespace, or wrote to it while it was empty.
     pub(crate) renewed: BTreeMap<Namespace, CommitVersion>,
     pub(crate) version: CommitVersion,
 }
@@ -60,6 +60,9 @@ impl Model {
             let place = (change.namespace().clone(), change.key().clone());
             let before = match change {
                 Change::Put { value, .. } => {
+                    if !after.records.keys().any(|(namespace, _)| *namespace == place.0) {
+                        after.renewed.insert(place.0.clone(), PENDING);
+                    }
                     let record = Record { value: value.clone(), version: PENDING };
                     after.records.insert(place.clone(), record)
                 }
@@ -68,7 +71,6 @@ impl Model {
             if batch.is_replaced(position) {
                 evicted.push(before.map(|record| record.value));
             }
-            after.renewed.entry(place.0.clone()).or_insert(PENDING);
             after.touched.insert(place, PENDING);
         }
         for (namespace, quota) in batch.quotas() {
