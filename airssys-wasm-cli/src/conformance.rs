@@ -1,4 +1,5 @@
-//! `airssys-wasm conformance`: whether the engines and stores of this build keep their contracts, the host over each pair of them, and what attacks come to.
+//! `airssys-wasm conformance`: whether the engines and stores of this build keep their contracts, the host over each pair of
+//! them, and what attacks come to.
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;

@@ -71,8 +71,11 @@
 //! the program names with [`Bench::counts`]. It needs `valgrind`, and fails without; `DIR` then has `NAME-instructions` files. What
 //! the kernel does and what the memory makes a processor wait for is not in such a figure.
 
+mod batches;
 mod comparison;
 mod instructions;
+mod latencies;
+mod loops;
 mod machine;
 #[cfg(feature = "figures")]
 mod plot;
@@ -81,12 +84,15 @@ use std::fmt::{self, Write};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+pub use batches::Batches;
 use comparison::{Comparison, Measured, Spread, ratios};
 use instructions::Counted;
+pub use latencies::{Latencies, Pace};
+pub use loops::{LoopGoals, Loops};
 use machine::Machine;
 
 /// How long a batch takes: long against the clock, short against the phases of the machine.
@@ -280,13 +286,13 @@ impl Bench {
     /// A set whose cases run so many operations at a time.
     pub fn batches<'c>(&mut self, set: impl Into<String>) -> Batches<'_, 'c> {
         let time = Duration::from_millis(1_000) / if self.options.quick { 5 } else { 1 };
-        Batches { bench: self, set: set.into(), cases: Vec::new(), time, min_rounds: 10 }
+        Batches::new(self, set.into(), time)
     }
 
     /// A set whose cases run for so long and record every latency.
     pub fn loops<'c>(&mut self, set: impl Into<String>) -> Loops<'_, 'c> {
         let rounds = if self.options.quick { 5 } else { 25 };
-        Loops { bench: self, set: set.into(), cases: Vec::new(), rounds, round: LOOP }
+        Loops::new(self, set.into(), rounds)
     }
 
     /// Rows of figures that were measured elsewhere: a name, the figure, and its goal. The first one is the floor.
@@ -427,283 +433,6 @@ impl Line<'_> {
     pub fn column(self, column: &str, case: &str, beside: &[(&str, &str)]) -> Self {
         self.comparison.add(&self.operation, &self.measured, column, case, beside);
         self
-    }
-}
-
-/// A set of cases that run so many operations at a time. Times are of one operation.
-#[must_use = "a set is measured when it is run"]
-pub struct Batches<'b, 'c> {
-    bench: &'b mut Bench,
-    set: String,
-    cases: Vec<Batch<'c>>,
-    time: Duration,
-    min_rounds: usize,
-}
-
-struct Batch<'c> {
-    name: &'static str,
-    goal: Goal,
-    run: Box<dyn FnMut(u64) + 'c>,
-    times: u64,
-}
-
-impl<'c> Batches<'_, 'c> {
-    /// Takes at least so many rounds, whatever they cost: for operations that are slow.
-    pub fn min_rounds(&mut self, rounds: usize) {
-        self.min_rounds = rounds;
-    }
-
-    /// The case that the others are compared with: what the product is made of, without the product. It comes first.
-    pub fn floor(&mut self, name: &'static str, run: impl FnMut(u64) + 'c) {
-        self.case(name, Goal::Report, run);
-    }
-
-    /// A case; `run` does the operation so many times.
-    pub fn case(&mut self, name: &'static str, goal: Goal, run: impl FnMut(u64) + 'c) {
-        self.cases.push(Batch { name, goal, run: Box::new(run), times: 1 });
-    }
-
-    /// Measures, and prints the rows.
-    ///
-    /// # Panics
-    /// When instructions are to be counted, and a case fails under valgrind.
-    pub fn run(mut self) {
-        if let Some(counted) = &self.bench.counted {
-            for case in &mut self.cases {
-                counted.run(case.name, &mut *case.run);
-            }
-            let cases: Vec<_> = self.cases.iter().map(|case| (case.name, case.goal)).collect();
-            let nothing = vec![vec![0.0]; cases.len()];
-            return self.bench.add(&self.set, Unit::Instructions, &cases, &nothing);
-        }
-        if self.bench.options.instructions {
-            let count = |case: &Batch<'_>| match instructions::count(&self.set, case.name) {
-                Ok(instructions) => vec![instructions],
-                Err(error) => panic!("{error}"),
-            };
-            let samples: Vec<_> = self.cases.iter().map(count).collect();
-            // Goals are about time.
-            let cases: Vec<_> = self.cases.iter().map(|case| (case.name, Goal::Report)).collect();
-            return self.bench.add(&self.set, Unit::Instructions, &cases, &samples);
-        }
-        let smoke = self.bench.options.smoke;
-        let mut round_time = Duration::ZERO;
-        for case in &mut self.cases {
-            round_time += case.calibrate(smoke);
-        }
-        let total = self.time * u32::try_from(self.cases.len()).unwrap_or(u32::MAX);
-        let fitting = total.as_nanos() / round_time.as_nanos().max(1);
-        let rounds = usize::try_from(fitting).unwrap_or(MAX_ROUNDS).clamp(self.min_rounds, MAX_ROUNDS);
-        let mut samples = vec![Vec::new(); self.cases.len()];
-        for round in 0..if smoke { 1 } else { rounds } {
-            for turn in 0..self.cases.len() {
-                let index = (turn + round) % self.cases.len();
-                let case = &mut self.cases[index];
-                samples[index].push(case.time().as_nanos() as f64 / case.times as f64);
-            }
-        }
-        let cases: Vec<_> = self.cases.iter().map(|case| (case.name, case.goal)).collect();
-        self.bench.add(&self.set, Unit::Nanoseconds, &cases, &samples);
-    }
-}
-
-impl Batch<'_> {
-    fn time(&mut self) -> Duration {
-        let start = Instant::now();
-        (self.run)(self.times);
-        start.elapsed()
-    }
-
-    /// Finds how many operations make a batch, and how long that takes.
-    fn calibrate(&mut self, smoke: bool) -> Duration {
-        loop {
-            let mut time = self.time();
-            if !smoke {
-                // The first batch of all finds nothing in its place, and any other may be interrupted: what is slow once says little.
-                time = time.min(self.time());
-            }
-            if smoke || time >= BATCH {
-                return time;
-            }
-            let wanted = BATCH.as_nanos().div_ceil(time.as_nanos().max(1));
-            self.times = self.times.saturating_mul(u64::try_from(wanted).unwrap_or(2).clamp(2, 10));
-        }
-    }
-}
-
-impl fmt::Debug for Batches<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Batches")
-            .field("set", &self.set)
-            .field("cases", &self.cases.len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// The latencies of one round, each of them: quantiles are exact.
-#[derive(Clone, Debug, Default)]
-pub struct Latencies(Vec<u32>);
-
-impl Latencies {
-    /// None yet.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Adds one; more than four seconds count as four.
-    pub fn record(&mut self, latency: Duration) {
-        self.0.push(u32::try_from(latency.as_nanos()).unwrap_or(u32::MAX));
-    }
-
-    /// Adds those of another loop that ran at the same time.
-    pub fn merge(&mut self, mut other: Self) {
-        self.0.append(&mut other.0);
-    }
-
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// The latency that this part of them does not pass: 0.5 for the median.
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use airssys_wasm_conformance::bench::Latencies;
-    ///
-    /// let mut latencies = Latencies::new();
-    /// for millis in 1..=100 {
-    ///     latencies.record(Duration::from_millis(millis));
-    /// }
-    /// assert_eq!(latencies.quantile(0.99), Duration::from_millis(99));
-    /// ```
-    pub fn quantile(&mut self, part: f64) -> Duration {
-        if self.0.is_empty() {
-            return Duration::ZERO;
-        }
-        let rank = (self.0.len() as f64 * part).ceil() as usize;
-        let index = rank.clamp(1, self.0.len()) - 1;
-        Duration::from_nanos((*self.0.select_nth_unstable(index).1).into())
-    }
-}
-
-/// When the operations of an open loop are due: at a fixed rate, whatever the earlier ones took. A latency counts from
-/// the moment at which the operation was due, so that a stall is not hidden by the operations that it held up.
-#[derive(Clone, Copy, Debug)]
-pub struct Pace {
-    next: Instant,
-    interval: Duration,
-}
-
-impl Pace {
-    /// So many in a second, from now on.
-    pub fn per_second(rate: u32) -> Self {
-        Self { next: Instant::now(), interval: Duration::from_secs(1) / rate.max(1) }
-    }
-
-    /// When the next one is due; it may have been already.
-    pub fn due(&mut self) -> Instant {
-        let due = self.next;
-        self.next += self.interval;
-        due
-    }
-}
-
-/// What the figures of a loop have to reach.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct LoopGoals {
-    /// The median latency.
-    pub p50: Goal,
-    /// The latency of the slowest in a hundred.
-    pub p99: Goal,
-    /// Operations in a second.
-    pub rate: Goal,
-}
-
-impl Default for LoopGoals {
-    fn default() -> Self {
-        Self { p50: Goal::Report, p99: Goal::Report, rate: Goal::Report }
-    }
-}
-
-/// A set of cases that run for so long and record the latency of every operation.
-#[must_use = "a set is measured when it is run"]
-pub struct Loops<'b, 'c> {
-    bench: &'b mut Bench,
-    set: String,
-    cases: Vec<LoopCase<'c>>,
-    rounds: usize,
-    round: Duration,
-}
-
-struct LoopCase<'c> {
-    name: &'static str,
-    goals: LoopGoals,
-    run: Box<dyn FnMut(Duration) -> Latencies + 'c>,
-}
-
-impl<'c> Loops<'_, 'c> {
-    /// Takes so many rounds, each this long: for loops that have few operations in a second.
-    pub fn rounds(&mut self, rounds: usize, time: Duration) {
-        self.rounds = if self.bench.options.quick { rounds.div_ceil(2) } else { rounds };
-        self.round = time;
-    }
-
-    /// The case that the others are compared with. It comes first.
-    pub fn floor(&mut self, name: &'static str, run: impl FnMut(Duration) -> Latencies + 'c) {
-        self.case(name, LoopGoals::default(), run);
-    }
-
-    /// A case; `run` does the operation for about so long.
-    pub fn case(
-        &mut self,
-        name: &'static str,
-        goals: LoopGoals,
-        run: impl FnMut(Duration) -> Latencies + 'c,
-    ) {
-        self.cases.push(LoopCase { name, goals, run: Box::new(run) });
-    }
-
-    /// Measures, and prints the rows: for the medians, the 99th percentiles, and the rates of the rounds.
-    pub fn run(mut self) {
-        let smoke = self.bench.options.smoke;
-        let (rounds, time) = if smoke { (1, Duration::from_millis(1)) } else { (self.rounds, self.round) };
-        let mut samples = [const { Vec::new() }; 3].map(|_: Vec<f64>| vec![Vec::new(); self.cases.len()]);
-        // The first round of each warms up.
-        for round in 0..=rounds {
-            for turn in 0..self.cases.len() {
-                let index = (turn + round) % self.cases.len();
-                let start = Instant::now();
-                let mut latencies = (self.cases[index].run)(time);
-                let seconds = start.elapsed().as_secs_f64();
-                if round > 0 {
-                    samples[0][index].push(latencies.quantile(0.5).as_nanos() as f64);
-                    samples[1][index].push(latencies.quantile(0.99).as_nanos() as f64);
-                    samples[2][index].push(latencies.len() as f64 / seconds);
-                }
-            }
-        }
-        let goals: [fn(&LoopGoals) -> Goal; 3] = [|goals| goals.p50, |goals| goals.p99, |goals| goals.rate];
-        let measures = [("p50", Unit::Nanoseconds), ("p99", Unit::Nanoseconds), ("rate", Unit::PerSecond)];
-        for (((measure, unit), goal), samples) in measures.into_iter().zip(goals).zip(&samples) {
-            let cases: Vec<_> = self.cases.iter().map(|case| (case.name, goal(&case.goals))).collect();
-            self.bench.add(&format!("{}, {measure}", self.set), unit, &cases, samples);
-        }
-    }
-}
-
-impl fmt::Debug for Loops<'_, '_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loops")
-            .field("set", &self.set)
-            .field("cases", &self.cases.len())
-            .finish_non_exhaustive()
     }
 }
 
@@ -892,19 +621,6 @@ mod tests {
     }
 
     #[test]
-    fn a_slow_start_does_not_settle_for_a_batch_of_one() {
-        let mut cold = true;
-        let run = move |times| {
-            if std::mem::take(&mut cold) || times > 5 {
-                std::thread::sleep(BATCH * 2);
-            }
-        };
-        let mut batch = Batch { name: "cold", goal: Goal::Report, times: 1, run: Box::new(run) };
-        batch.calibrate(false);
-        assert!(batch.times > 5, "a batch is {} operations", batch.times);
-    }
-
-    #[test]
     fn a_ratio_is_the_median_over_rounds() {
         // The machine was slow in the last round, for both.
         let row = |goal| Row::new(&[12.0, 11.0, 120.0], &[10.0, 10.0, 100.0], goal);
@@ -932,28 +648,5 @@ mod tests {
             words,
             ["host", "1.50", "us", "1.50", "us", "0.00", "ns", "1.50", "us", "1.50x", "<=", "1.3x", "over"]
         );
-    }
-
-    #[test]
-    fn quantiles_are_ranks() {
-        let mut latencies = Latencies::new();
-        assert_eq!(latencies.quantile(0.5), Duration::ZERO);
-        for nanos in (1..=1_000).rev() {
-            latencies.record(Duration::from_nanos(nanos));
-        }
-        let mut other = Latencies::new();
-        other.record(Duration::from_secs(60));
-        latencies.merge(other);
-        assert_eq!(latencies.len(), 1_001);
-        assert_eq!(latencies.quantile(0.5), Duration::from_nanos(501));
-        assert_eq!(latencies.quantile(1.0), Duration::from_nanos(u32::MAX.into()));
-    }
-
-    #[test]
-    fn an_open_loop_does_not_wait_for_the_slow() {
-        let mut pace = Pace::per_second(1_000);
-        let first = pace.due();
-        std::thread::sleep(Duration::from_millis(3));
-        assert_eq!(pace.due() - first, Duration::from_millis(1));
     }
 }

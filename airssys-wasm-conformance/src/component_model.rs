@@ -19,7 +19,7 @@ use wast::{QuoteWat, Wast, WastArg, WastDirective, WastExecute, WastInvoke, Wast
 
 use crate::engine::EngineBench;
 use crate::fakes::FakeHost;
-use crate::runner::{Broken, Contract, Outcome, When, ensure};
+use crate::runner::{Broken, Contract, Outcome, When, chain, ensure};
 
 /// A contract for each file. Where a file has components that use what no engine here offers, `without` says which proposals, and what the
 /// refusal of each of them names; the rest of the file is held as any other. A file in which nothing is refused may not say so.
@@ -286,13 +286,7 @@ fn is_unlinked(error: &WasmError) -> bool {
 }
 
 fn told(error: &WasmError) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(&format!(": {cause}"));
-        source = cause.source();
-    }
-    text.chars().take(300).collect()
+    chain(error).chars().take(300).collect()
 }
 
 fn argument_of(value: &WastVal<'_>) -> Value {

@@ -17,7 +17,7 @@ use airssys_wasm_core::runtime::{
 use crate::component_model;
 use crate::fakes::FakeHost;
 use crate::guests::Guest;
-use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, shown};
+use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, chain, shown};
 
 mod bounds;
 mod call;
@@ -302,8 +302,7 @@ fn of_kind<T: fmt::Debug>(result: Result<T>, kind: ErrorKind, what: &str) -> Out
     match result {
         Err(error) if error.kind() == kind => Ok(error),
         Err(error) => {
-            let found = error.kind();
-            let error = Broken::from(error);
+            let (found, error) = (error.kind(), chain(&error));
             Err(Broken::new(format!("{what}: {kind:?} was expected, the error is {found:?}: {error}")))
         }
         Ok(answer) => {

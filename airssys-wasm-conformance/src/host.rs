@@ -19,7 +19,7 @@ use airssys_wasm_core::storage::{Key, Namespace, StorageBackend};
 use tempfile::TempDir;
 
 use crate::guests::Guest;
-use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, When, ensure, shown};
+use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, When, chain, ensure, shown};
 
 mod gate;
 mod life;
@@ -173,14 +173,18 @@ impl Live {
     }
 }
 
-fn installation(guest: Guest, name: &str, grants: &[&str]) -> Outcome<Installation> {
-    let installation = Installation::new(id(name), guest.bytes()?);
-    Ok(grants.iter().fold(installation, |installation, grant| {
-        installation.grant(grant.parse().expect("the contracts grant valid capabilities"))
-    }))
+/// A guest under a name, with these grants.
+pub(crate) fn installation(guest: Guest, name: &str, grants: &[&str]) -> Outcome<Installation> {
+    Ok(granted(Installation::new(id(name), guest.bytes()?), grants))
 }
 
-fn id(name: &str) -> ComponentId {
+pub(crate) fn granted(installation: Installation, grants: &[&str]) -> Installation {
+    grants.iter().fold(installation, |installation, grant| {
+        installation.grant(grant.parse().expect("the contracts grant valid capabilities"))
+    })
+}
+
+pub(crate) fn id(name: &str) -> ComponentId {
     name.parse().expect("the contracts use valid ids")
 }
 
@@ -188,7 +192,7 @@ fn key(name: &str) -> Key {
     Key::new(name.as_bytes().to_vec()).expect("the contracts use valid keys")
 }
 
-fn config(pairs: &[(&str, &str)]) -> ComponentConfig {
+pub(crate) fn config(pairs: &[(&str, &str)]) -> ComponentConfig {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
@@ -223,8 +227,7 @@ fn failed<T: fmt::Debug>(
     match result {
         Err(error) if error.kind() == kind && (detail.is_none() || error.detail() == detail) => Ok(error),
         Err(error) => {
-            let found = (error.kind(), error.detail());
-            let error = Broken::from(error);
+            let (found, error) = ((error.kind(), error.detail()), chain(&error));
             Err(Broken::new(format!(
                 "{what}: {kind:?}, {detail:?} was expected, the error is {found:?}: {error}"
             )))

@@ -16,7 +16,7 @@ mod contract;
 mod report;
 
 pub use contract::{Bench, Broken, Contract, Outcome, Running, When};
-pub(crate) use contract::{contracts, ensure, ensure_eq, fail, poll_once, shown};
+pub(crate) use contract::{chain, contracts, ensure, ensure_eq, fail, poll_once, shown};
 pub use report::{Line, Report, Verdict, unanswered};
 
 /// How long a contract may take before it counts as hanging.

@@ -32,7 +32,7 @@ use std::time::{Duration, Instant};
 
 use airssys_wasm::audit::AuditLog;
 use airssys_wasm::{CellStatistics, Host, HostBuilder, Installation, Source};
-use airssys_wasm_core::component::{ByteSize, ComponentConfig, ComponentId, ComponentState, ResourceLimits};
+use airssys_wasm_core::component::{ByteSize, ComponentId, ComponentState, ResourceLimits};
 use airssys_wasm_core::config::RuntimeConfig;
 use airssys_wasm_core::error::{Detail, ErrorKind, Limit, LoadFault, Result, TrapKind, WasmError};
 use airssys_wasm_core::runtime::RuntimeEngine;
@@ -40,7 +40,10 @@ use airssys_wasm_core::storage::{Key, Namespace, StorageBackend};
 use tokio::task::JoinHandle;
 
 use crate::guests::Guest;
-use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, ensure, ensure_eq, fail, shown};
+use crate::host::{config, granted, id, installation};
+use crate::runner::{
+    Bench, Broken, Contract, Outcome, Running, Suite, chain, ensure, ensure_eq, fail, shown,
+};
 
 mod abi;
 mod busy;
@@ -181,21 +184,14 @@ impl End {
         }
         Err(Broken::new(match found {
             Ok(answer) => format!("{what}: {self:?} was expected, the answer is {}", shown(answer)),
-            Err(error) => format!("{what}: {self:?} was expected, the error is {}", chain(error)),
+            Err(error) => format!("{what}: {self:?} was expected, the error is {}", explained(error)),
         }))
     }
 }
 
 /// An error with its kind, its detail and its causes.
-fn chain(error: &WasmError) -> String {
-    let mut text = format!("{:?} {:?}: {error}", error.kind(), error.detail());
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+fn explained(error: &WasmError) -> String {
+    format!("{:?} {:?}: {}", error.kind(), error.detail(), chain(error))
 }
 
 /// An attacker that runs.
@@ -306,15 +302,20 @@ impl Zoo {
         self.host.install(installation.limits(limits)).await?;
         for _ in 0..2 {
             let started = self.around(&name, memory, self.host.start(&id)).await?;
-            let Err(error) = started else { fail!("{name} has started") };
-            End::load(LoadFault::Init).check(&Err(error), &name)?;
+            let started = started.map(|()| "it has started".to_owned());
+            End::load(LoadFault::Init).check(&started, &name)?;
+            let error = started.err();
+            let cause = error.as_ref().and_then(std::error::Error::source);
+            let Some(cause) = cause.and_then(|cause| cause.downcast_ref::<WasmError>()) else {
+                fail!("{name}: why it did not start is not told");
+            };
+            let found = End::Error(cause.kind(), cause.detail());
+            ensure!(
+                found == end,
+                "{name}: {end:?} was expected, it did not start because of {}",
+                explained(cause)
+            );
         }
-        let started = self.host.start(&id).await;
-        let Err(error) = started else { fail!("{name} has started") };
-        let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<WasmError>());
-        let Some(cause) = cause else { fail!("{name}: why it did not start is not told: {error}") };
-        let found = End::Error(cause.kind(), cause.detail());
-        ensure!(found == end, "{name}: {end:?} was expected, it did not start because of {}", chain(cause));
         ensure_eq!(self.host.status(&id)?.state, ComponentState::Failed, "the state of {name}");
         Ok(())
     }
@@ -406,27 +407,9 @@ fn resident() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-fn id(name: &str) -> ComponentId {
-    name.parse().expect("the contracts use valid ids")
-}
-
-fn guest(guest: Guest, name: &str, grants: &[&str]) -> Outcome<Installation> {
-    Ok(granted(Installation::new(id(name), guest.bytes()?), grants))
-}
-
-fn granted(installation: Installation, grants: &[&str]) -> Installation {
-    grants.iter().fold(installation, |installation, grant| {
-        installation.grant(grant.parse().expect("the contracts grant valid capabilities"))
-    })
-}
-
 /// The message that names an attack of a [`Forged`](forged::Forged) component.
 fn numbered(attack: u8) -> [u8; 1] {
     [b'0' + attack]
-}
-
-fn config(pairs: &[(&str, &str)]) -> ComponentConfig {
-    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
 /// The default limits, but for these.

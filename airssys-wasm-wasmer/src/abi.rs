@@ -16,6 +16,8 @@ mod typed;
 #[cfg(test)]
 mod fake;
 #[cfg(test)]
+mod kind;
+#[cfg(test)]
 mod properties;
 
 pub(crate) use call::{lift_parameters, lift_results, lower_parameters, lower_results};

@@ -74,10 +74,6 @@ contracts! { HostBench;
         /// A handler that is ended at its deadline leaves nothing behind.
         fn vanishes_on_timeout(t) {
             let live = t.start().await?;
-            if !live.engine_profile().deadlines {
-                // The host starts nothing on such an engine: `engine` contracts show it.
-                return Ok(());
-            }
             let (writer, accomplice) = writer_and_accomplice(&live, impatient()).await?;
             for (before, attack) in ["mark loop", "mark loop-in-pieces"].into_iter().enumerate() {
                 failed(live.ask(&writer, attack).await, ErrorKind::ExecutionTimeout, None, attack)?;

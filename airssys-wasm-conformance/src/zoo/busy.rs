@@ -7,7 +7,7 @@ use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::error::{Limit, LoadFault};
 
 use super::forged::Forged;
-use super::{End, ZooBench, config, guest, id, impatient, limits};
+use super::{End, ZooBench, config, id, impatient, installation, limits};
 use crate::guests::Guest;
 use crate::runner::contracts;
 
@@ -17,11 +17,11 @@ contracts! { ZooBench;
         /// counted, `ResourceLimitExceeded(Fuel)`.
         fn endless_loop(t) {
             let zoo = t.open().await?;
-            let timed = zoo.attacker(guest(Guest::Hostile, "evil/timed", &[])?, impatient()).await?;
+            let timed = zoo.attacker(installation(Guest::Hostile, "evil/timed", &[])?, impatient()).await?;
             zoo.attack(&timed, "loop", End::TIMEOUT).await?;
             zoo.attack(&timed, "loop-in-pieces", End::TIMEOUT).await?;
             let fuel = limits(|limits| limits.fuel = NonZeroU64::new(5_000_000));
-            let metered = zoo.attacker(guest(Guest::Hostile, "evil/metered", &[])?, fuel).await?;
+            let metered = zoo.attacker(installation(Guest::Hostile, "evil/metered", &[])?, fuel).await?;
             zoo.attack(&metered, "loop", End::limit(Limit::Fuel)).await?;
             zoo.end().await
         }
@@ -78,7 +78,7 @@ contracts! { ZooBench;
                 let attacker = Installation::new(id(name), forged.wasm()?);
                 zoo.does_not_start(attacker, impatient(), End::TIMEOUT).await?;
             }
-            let compiled = guest(Guest::Hostile, "evil/compiled", &[])?.config(config(&[("init", "loop")]));
+            let compiled = installation(Guest::Hostile, "evil/compiled", &[])?.config(config(&[("init", "loop")]));
             zoo.does_not_start(compiled, impatient(), End::TIMEOUT).await?;
             zoo.end().await
         }

@@ -13,7 +13,7 @@ use airssys_wasm_core::storage::{Batch, Durability, Key, Namespace};
 
 use super::door::{DOOR, GRANT, with_door};
 use super::forged::{Forged, STORAGE, lower};
-use super::{End, Zoo, ZooBench, chain, granted, guest, id, impatient, limits, numbered};
+use super::{End, Zoo, ZooBench, explained, granted, id, impatient, installation, limits, numbered};
 use crate::guests::Guest;
 use crate::random::Random;
 use crate::runner::{Outcome, contracts, ensure, ensure_eq, fail};
@@ -37,8 +37,9 @@ fn files(folder: &Path) -> Outcome<Vec<PathBuf>> {
 async fn code_of(t: &ZooBench, folder: &Path, of: Guest) -> Outcome<CodeOrigin> {
     let config = RuntimeConfig { code_cache: Some(folder.to_owned()), ..RuntimeConfig::default() };
     let zoo = Zoo::open(Host::builder().engine((t.make)(&config)?)).await?;
-    let installed =
-        zoo.around("loading", ByteSize::mib(64), zoo.host.install(guest(of, "evil/cached", &[])?)).await??;
+    let installed = zoo
+        .around("loading", ByteSize::mib(64), zoo.host.install(installation(of, "evil/cached", &[])?))
+        .await??;
     zoo.host.start(&installed.id).await?;
     let answer = zoo.host.request(&installed.id, "ok").await?;
     let expected = if of == Guest::Greeter { "Hello, ok!" } else { "ok" };
@@ -53,7 +54,7 @@ contracts! { ZooBench;
         /// are recorded.
         fn use_after_revocation(t) {
             let zoo = t.open().await?;
-            let attacker = guest(Guest::Hostile, "evil/revoked", &["storage:evil/revoked"])?;
+            let attacker = installation(Guest::Hostile, "evil/revoked", &["storage:evil/revoked"])?;
             let attacker = zoo.attacker(attacker, limits(|limits| limits.deadline = Duration::from_secs(25))).await?;
             let before = zoo.audit.recorded();
             let flood = zoo.attack(&attacker, "flood 200000", End::AnswerLike("200000 calls, "));
@@ -132,7 +133,7 @@ contracts! { ZooBench;
         fn given_up_at_random(t) {
             let zoo = t.open().await?;
             let soon = limits(|limits| limits.deadline = Duration::from_millis(100));
-            let attacker = guest(Guest::Hostile, "evil/dropped", &["storage:evil/dropped", "messaging:evil/dropped"])?;
+            let attacker = installation(Guest::Hostile, "evil/dropped", &["storage:evil/dropped", "messaging:evil/dropped"])?;
             let attacker = zoo.attacker(attacker, soon).await?;
             let seed = Random::seed();
             let mut random = Random::from_seed(seed);
@@ -161,7 +162,7 @@ contracts! { ZooBench;
         /// `Actor` at once, and it works again when its cause is gone. A message that traps is not tried again.
         fn traps_on_every_message(t) {
             let zoo = t.open().await?;
-            let trapping = zoo.attacker(guest(Guest::Hostile, "evil/trapping", &[])?, limits(|_| {})).await?;
+            let trapping = zoo.attacker(installation(Guest::Hostile, "evil/trapping", &[])?, limits(|_| {})).await?;
             for _ in 0..20 {
                 zoo.attack(&trapping, "panic", End::trap(TrapKind::Unreachable)).await?;
             }
@@ -189,7 +190,7 @@ contracts! { ZooBench;
                     match error.kind() {
                         ErrorKind::ComponentLoadFailed => tried += 1,
                         ErrorKind::Actor => refused += 1,
-                        _ => fail!("a component whose `init` traps is answered with {}", chain(&error)),
+                        _ => fail!("a component whose `init` traps is answered with {}", explained(&error)),
                     }
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }

@@ -10,7 +10,7 @@ use airssys_wasm_core::error::{Limit, MessagingFault};
 
 use super::forged::{Forged, LOGGING, MESSAGING, lower};
 use super::world::CLOCKS;
-use super::{End, ZooBench, eventually, granted, guest, id, impatient, limits, numbered};
+use super::{End, ZooBench, eventually, granted, id, impatient, installation, limits, numbered};
 use crate::guests::Guest;
 use crate::runner::{Outcome, contracts, ensure, ensure_eq};
 
@@ -21,11 +21,11 @@ contracts! { ZooBench;
         fn host_call_flood(t) {
             let zoo = t.open().await?;
             let few = limits(|limits| limits.host_calls = 20_000);
-            let attacker = guest(Guest::Hostile, "evil/flood", &["storage:evil/flood"])?;
+            let attacker = installation(Guest::Hostile, "evil/flood", &["storage:evil/flood"])?;
             let attacker = zoo.attacker(attacker, few.clone()).await?;
             zoo.attack(&attacker, "flood 10000000", End::limit(Limit::HostCalls)).await?;
             zoo.attack(&attacker, "log-flood 10000000 8", End::limit(Limit::HostCalls)).await?;
-            let ungranted = zoo.attacker(guest(Guest::Hostile, "evil/ungranted", &[])?, few).await?;
+            let ungranted = zoo.attacker(installation(Guest::Hostile, "evil/ungranted", &[])?, few).await?;
             zoo.attack(&ungranted, "flood 10000000", End::limit(Limit::HostCalls)).await?;
             ensure!(zoo.denied("storage:evil/ungranted") > 0, "no denial is in the audit log");
             let wasm = Forged::new()
@@ -45,7 +45,7 @@ contracts! { ZooBench;
         fn giant_log_line(t) {
             let zoo = t.open().await?;
             let large = limits(|limits| limits.memory = ByteSize::mib(256));
-            let attacker = zoo.attacker(guest(Guest::Hostile, "evil/log", &[])?, large).await?;
+            let attacker = zoo.attacker(installation(Guest::Hostile, "evil/log", &[])?, large).await?;
             zoo.attack(&attacker, "giant-log 10000000", End::Answer("10000000 bytes logged")).await?;
             zoo.attack(&attacker, "giant-log 100000000", End::limit(Limit::Transfer)).await?;
             let wasm = Forged::new()
@@ -65,16 +65,16 @@ contracts! { ZooBench;
         fn message_flood(t) {
             let zoo = t.open().await?;
             let small = limits(|limits| limits.mailbox_messages = 10);
-            let slow = zoo.attacker(guest(Guest::Hostile, "evil/slow", &[])?, small).await?;
-            let talker = guest(Guest::Hostile, "evil/talker", &["messaging:evil/slow"])?;
+            let slow = zoo.attacker(installation(Guest::Hostile, "evil/slow", &[])?, small).await?;
+            let talker = installation(Guest::Hostile, "evil/talker", &["messaging:evil/slow"])?;
             let talker = zoo.attacker(talker, limits(|_| {})).await?;
             zoo.attack(&talker, "send-flood evil/slow 100000 100", End::AnswerLike("10 sent; refused: queue-full: ")).await?;
             let large = limits(|limits| limits.memory = ByteSize::mib(160));
-            let shouter = guest(Guest::Hostile, "evil/shouter", &["messaging:evil/slow"])?;
+            let shouter = installation(Guest::Hostile, "evil/shouter", &["messaging:evil/slow"])?;
             let shouter = zoo.attacker(shouter, large.clone()).await?;
             zoo.attack(&shouter, "send-flood evil/slow 1 67108864", End::limit(Limit::Transfer)).await?;
             let wider = airssys_wasm_core::component::ResourceLimits { transfer: ByteSize::mib(100), ..large };
-            let louder = guest(Guest::Hostile, "evil/louder", &["messaging:evil/slow"])?;
+            let louder = installation(Guest::Hostile, "evil/louder", &["messaging:evil/slow"])?;
             let louder = zoo.attacker(louder, wider).await?;
             zoo.attack(&louder, "send-flood evil/slow 1 67108864", End::AnswerLike("0 sent; refused: too-large: ")).await?;
             let empty = || Ok(zoo.host.status(&slow.id)?.queued == 0);
@@ -91,12 +91,12 @@ contracts! { ZooBench;
         /// all of the ring go on.
         fn request_cycle(t) {
             let zoo = t.open().await?;
-            let selfish = guest(Guest::Hostile, "evil/selfish", &["messaging:evil/selfish"])?;
+            let selfish = installation(Guest::Hostile, "evil/selfish", &["messaging:evil/selfish"])?;
             let selfish = zoo.attacker(selfish, impatient()).await?;
             zoo.attack(&selfish, "self-request", End::AnswerLike("refused: cycle: ")).await?;
-            let left = guest(Guest::Hostile, "evil/left", &["messaging:evil/right"])?;
+            let left = installation(Guest::Hostile, "evil/left", &["messaging:evil/right"])?;
             let left = zoo.attacker(left, limits(|_| {})).await?;
-            let right = guest(Guest::Hostile, "evil/right", &["messaging:evil/left"])?;
+            let right = installation(Guest::Hostile, "evil/right", &["messaging:evil/left"])?;
             let right = zoo.attacker(right, limits(|_| {})).await?;
             let ring = "ask evil/right ask evil/left ok";
             zoo.attack(&left, ring, End::AnswerLike("answered: refused: cycle: ")).await?;
@@ -166,7 +166,7 @@ contracts! { ZooBench;
                 .attack("(call $answer (global.get $message) (i32.const 16))")
                 .wasm()?;
             let witness = zoo.attacker(Installation::new(id("good/witness"), wasm), limits(|_| {})).await?;
-            let forger = guest(Guest::Hostile, "evil/forger", &["messaging:good/witness"])?;
+            let forger = installation(Guest::Hostile, "evil/forger", &["messaging:good/witness"])?;
             let forger = zoo.attacker(forger, limits(|_| {})).await?;
             for claim in ["0", "0 sender=quiet/neighbour", "0 from: host", "0\u{0}quiet/neighbour"] {
                 let attack = format!("ask good/witness {claim}");

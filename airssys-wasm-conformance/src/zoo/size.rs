@@ -9,7 +9,7 @@ use wasm_encoder::{
 };
 
 use super::forged::Forged;
-use super::{End, ZooBench, guest, id, impatient, limits};
+use super::{End, ZooBench, id, impatient, installation, limits};
 use crate::guests::Guest;
 use crate::runner::{Outcome, contracts, ensure, ensure_eq};
 
@@ -47,7 +47,7 @@ contracts! { ZooBench;
         /// `ComponentTrapped(StackOverflow)`, and never the end of the process.
         fn deep_recursion(t) {
             let zoo = t.open().await?;
-            let compiled = zoo.attacker(guest(Guest::Hostile, "evil/compiled", &[])?, limits(|_| {})).await?;
+            let compiled = zoo.attacker(installation(Guest::Hostile, "evil/compiled", &[])?, limits(|_| {})).await?;
             zoo.attack(&compiled, "recurse", End::trap(TrapKind::StackOverflow)).await?;
             let wasm = Forged::new()
                 .item(
@@ -109,7 +109,7 @@ contracts! { ZooBench;
         fn memory_growth(t) {
             let zoo = t.open().await?;
             let eight = limits(|limits| limits.memory = ByteSize::mib(8));
-            let attacker = zoo.attacker(guest(Guest::Hostile, "evil/grower", &[])?, eight).await?;
+            let attacker = zoo.attacker(installation(Guest::Hostile, "evil/grower", &[])?, eight).await?;
             let gained = zoo.attack(&attacker, "grow", End::AnswerLike("")).await?;
             let gained: u64 = gained.parse()?;
             ensure!(gained > 0 && gained * PAGE < 8 << 20, "it gained {gained} pages of 8 MiB");
@@ -232,7 +232,7 @@ contracts! { ZooBench;
 
             let allowed = vec![Instruction::Nop; 50];
             let allowed = Installation::new(id("slow/allowed"), functions(20_000, &allowed)).limits(impatient());
-            let other = guest(Guest::Greeter, "quick/other", &[])?;
+            let other = installation(Guest::Greeter, "quick/other", &[])?;
             let install = async { tokio::join!(zoo.host.install(allowed), zoo.host.install(other)) };
             let (slow, other) = zoo.around("a slow compilation", ByteSize::mib(256), install).await?;
             End::load(LoadFault::MissingExport).check(&slow.map(|info| info.id.to_string()), "20,000 functions")?;

@@ -5,7 +5,7 @@ use airssys_wasm_core::component::{ByteSize, ComponentId};
 
 use super::forged::{Forged, STORAGE, lower};
 use super::world::CLOCKS;
-use super::{Attacker, End, Zoo, ZooBench, granted, guest, id, impatient, limits, numbered};
+use super::{Attacker, End, Zoo, ZooBench, granted, id, impatient, installation, limits, numbered};
 use crate::guests::Guest;
 use crate::runner::{Outcome, contracts, ensure, ensure_eq};
 
@@ -94,7 +94,7 @@ contracts! { ZooBench;
             let zoo = t.open().await?;
             // A key of 14 bytes, a value of 46, and 40 for each record: 100 bytes.
             let tight = limits(|limits| limits.storage_bytes = ByteSize::bytes(1_099));
-            let attacker = zoo.attacker(guest(Guest::Hostile, "evil/filler", &["storage:evil/filler"])?, tight).await?;
+            let attacker = zoo.attacker(installation(Guest::Hostile, "evil/filler", &["storage:evil/filler"])?, tight).await?;
             let other = zoo.attacker(keeper("good/other")?, limits(|_| {})).await?;
             zoo.attack(&attacker, "write-flood 100000 46", End::AnswerLike("10 written; refused: quota-exceeded: ")).await?;
             zoo.attack(&attacker, "big-value 1", End::AnswerLike("stored")).await?;
@@ -116,7 +116,7 @@ contracts! { ZooBench;
                 zoo.attack(&attacker, numbered(attack), TOO_LARGE).await?;
             }
             ensure_eq!(held(&zoo, &attacker).await?, vec![], "what is stored");
-            let many = guest(Guest::Hostile, "evil/many", &["storage:evil/many"])?;
+            let many = installation(Guest::Hostile, "evil/many", &["storage:evil/many"])?;
             let many = zoo.attacker(many, limits(|limits| limits.storage_bytes = ByteSize::mib(64))).await?;
             zoo.attack(&many, "write-flood 1000000 1", End::AnswerLike("999 written; refused: too-large: ")).await?;
             zoo.attack(&many, "big-value 4194305", End::AnswerLike("refused: too-large: ")).await?;

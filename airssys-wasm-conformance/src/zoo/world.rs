@@ -7,7 +7,7 @@ use airssys_wasm::Installation;
 use airssys_wasm_core::error::{Limit, LoadFault, TrapKind};
 
 use super::forged::{Forged, lower};
-use super::{End, ZooBench, guest, id, impatient, numbered};
+use super::{End, ZooBench, id, impatient, installation, numbered};
 use crate::guests::Guest;
 use crate::runner::{contracts, ensure, ensure_eq};
 
@@ -135,7 +135,7 @@ contracts! { ZooBench;
                     zoo.attack(&attacker, format!("{attack}{path}"), End::trap(TrapKind::InvalidHandle)).await?;
                 }
             }
-            let compiled = zoo.attacker(guest(Guest::WasiClock, "evil/compiled", &[])?, impatient()).await;
+            let compiled = zoo.attacker(installation(Guest::WasiClock, "evil/compiled", &[])?, impatient()).await;
             // It does not know the honest message; that it was loaded and started is enough to ask it.
             ensure!(compiled.is_err(), "the guest answers what it does not know");
             let found = zoo.host.request(&id("evil/compiled"), "directories").await?;

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use airssys_wasm_core::error::StorageFault;
 use xxhash_rust::xxh3::xxh3_128;
@@ -24,53 +24,55 @@ const SMALLEST_ENTRY: u64 = 8 + 8 + 2;
 /// # Errors
 /// [`StorageFault::Damaged`], and what reading the files yields.
 pub(super) fn check(data: &Path) -> Result<(), EngineError> {
-    for keyspace in fs::read_dir(data.join("keyspaces")).map_err(failed)? {
-        let keyspace = keyspace.map_err(failed)?.path();
+    for keyspace in entries(&data.join("keyspaces"))? {
         check_version(&keyspace)?;
         let tables = keyspace.join("tables");
         // A copy of the files alone has no empty folder. fjall notices a table that is missing.
-        if !tables.is_dir() {
-            continue;
-        }
-        for table in fs::read_dir(tables).map_err(failed)? {
-            check_contents(&table.map_err(failed)?.path())?;
+        if tables.is_dir() {
+            for table in entries(&tables)? {
+                if !contents_fit(&table).map_err(|error| failed(&table, &error))? {
+                    return Err(damaged(&table, "has a table of contents longer than itself"));
+                }
+            }
         }
     }
     Ok(())
 }
 
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let entries = fs::read_dir(folder).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    entries.map_err(|error| failed(folder, &error))
+}
+
 /// `current` holds the number of the version file, its checksum, and the kind of checksum.
 fn check_version(keyspace: &Path) -> Result<(), EngineError> {
+    let read = |path: &Path| fs::read(path).map_err(|error| failed(path, &error));
     let path = keyspace.join("current");
-    let current = fs::read(&path).map_err(failed)?;
+    let current = read(&path)?;
     let (Some((number, rest)), 25) = (current.split_first_chunk::<8>(), current.len()) else {
         return Err(damaged(&path, "does not have 25 bytes"));
     };
     let path = keyspace.join(format!("v{}", u64::from_le_bytes(*number)));
-    let version = fs::read(&path).map_err(failed)?;
-    let mut expected = xxh3_128(&version).to_le_bytes().to_vec();
+    let mut expected = xxh3_128(&read(&path)?).to_le_bytes().to_vec();
     expected.push(0);
     if rest == expected { Ok(()) } else { Err(damaged(&path, "does not match its checksum")) }
 }
 
 /// A table may be the leftover of a crash, which fjall deletes. So this looks only for what would end the process: a table of
 /// contents with more entries than the file has room for.
-fn check_contents(path: &Path) -> Result<(), EngineError> {
-    let mut file = File::open(path).map_err(failed)?;
-    let size = file.metadata().map_err(failed)?.len();
-    let Some(end) = size.checked_sub(TRAILER as u64) else { return Ok(()) };
-    let trailer: [u8; TRAILER] = read_at(&mut file, end).map_err(failed)?;
-    let Some(place) = trailer[22..].first_chunk() else { return Ok(()) };
+fn contents_fit(path: &Path) -> io::Result<bool> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let Some(end) = size.checked_sub(TRAILER as u64) else { return Ok(true) };
+    let trailer: [u8; TRAILER] = read_at(&mut file, end)?;
+    let Some(place) = trailer[22..].first_chunk() else { return Ok(true) };
     let place = u64::from_le_bytes(*place);
     if !trailer.starts_with(b"SFA!") || place.checked_add(8).is_none_or(|begin| begin > end) {
-        return Ok(());
+        return Ok(true);
     }
-    let contents = u64::from_le_bytes(read_at(&mut file, place).map_err(failed)?);
+    let contents = u64::from_le_bytes(read_at(&mut file, place)?);
     let (magic, entries) = (contents as u32, contents >> 32);
-    if magic == u32::from_le_bytes(*b"TOC!") && entries > (end - place) / SMALLEST_ENTRY {
-        return Err(damaged(path, "has a table of contents longer than itself"));
-    }
-    Ok(())
+    Ok(magic != u32::from_le_bytes(*b"TOC!") || entries <= (end - place) / SMALLEST_ENTRY)
 }
 
 fn read_at<const SIZE: usize>(file: &mut File, place: u64) -> io::Result<[u8; SIZE]> {
@@ -85,11 +87,12 @@ fn damaged(path: &Path, what: &str) -> EngineError {
 }
 
 /// The store was whole when it got its mark: what is missing was there.
-fn failed(error: io::Error) -> EngineError {
-    match error.kind() {
+fn failed(path: &Path, error: &io::Error) -> EngineError {
+    let fault = match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-            EngineError::new(StorageFault::Damaged, error)
+            StorageFault::Damaged
         }
-        _ => folder::io_failed(error),
-    }
+        _ => folder::fault(error),
+    };
+    EngineError::new(fault, format!("{}: {error}", path.display()))
 }

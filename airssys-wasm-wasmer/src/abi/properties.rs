@@ -8,44 +8,15 @@ use airssys_wasm_engine::value::Mismatch;
 use proptest::prelude::*;
 use wasmparser::{Validator, WasmFeatures};
 use wasmtime_environ::component::{
-    CanonicalAbiInfo, Component, ComponentTypes, ComponentTypesBuilder, InterfaceType, RecordField,
-    StringEncoding, Translator, TypeDef, TypeEnum, TypeFlags, TypeList, TypeOption, TypeRecord,
-    TypeResourceTableIndex, TypeResult, TypeTuple, TypeTupleIndex, TypeVariant, VariantInfo,
+    ComponentTypesBuilder, StringEncoding, Translator, TypeDef, TypeResourceTableIndex,
 };
 use wasmtime_environ::{ScopeVec, Tunables};
 
 use super::dynamic::{self, Held, check, lift_parameters, lower_parameters};
 use super::fake::{Allocator, ENCODINGS, Fake};
 use super::guest::Guest;
+use super::kind::{Kind, name, tuple_of};
 use super::{Lift, Lower};
-
-/// A type, before it is one of a component.
-#[derive(Clone, Debug)]
-enum Kind {
-    Bool,
-    S8,
-    U8,
-    S16,
-    U16,
-    S32,
-    U32,
-    S64,
-    U64,
-    F32,
-    F64,
-    Char,
-    String,
-    Own,
-    Borrow,
-    Enum(usize),
-    Flags(usize),
-    List(Box<Kind>),
-    Record(Vec<Kind>),
-    Tuple(Vec<Kind>),
-    Variant(Vec<Option<Kind>>),
-    Option(Box<Kind>),
-    Result(Box<Option<Kind>>, Box<Option<Kind>>),
-}
 
 const LEAVES: [Kind; 15] = [
     Kind::Bool,
@@ -73,7 +44,7 @@ fn kind() -> impl Strategy<Value = Kind> {
     ];
     leaf.prop_recursive(3, 24, 5, |inner| {
         let many = prop::collection::vec(inner.clone(), 1..5);
-        let payload = || prop::option::of(inner.clone()).prop_map(Box::new);
+        let payload = || prop::option::of(inner.clone().prop_map(Box::new));
         prop_oneof![
             inner.clone().prop_map(|kind| Kind::List(Box::new(kind))),
             many.clone().prop_map(Kind::Record),
@@ -85,12 +56,8 @@ fn kind() -> impl Strategy<Value = Kind> {
     })
 }
 
-fn name(position: usize) -> String {
-    format!("n{position}")
-}
-
 fn value(kind: &Kind) -> BoxedStrategy<Value> {
-    let optional = |kind: &Option<Kind>| match kind {
+    let optional = |kind: Option<&Kind>| match kind {
         Some(kind) => value(kind).prop_map(|value| Some(Box::new(value))).boxed(),
         None => Just(None).boxed(),
     };
@@ -131,7 +98,7 @@ fn value(kind: &Kind) -> BoxedStrategy<Value> {
             .boxed(),
         Kind::Tuple(kinds) => all(kinds).prop_map(Value::Tuple).boxed(),
         Kind::Variant(cases) => {
-            let payloads: Vec<_> = cases.iter().map(optional).collect();
+            let payloads: Vec<_> = cases.iter().map(|case| optional(case.as_ref())).collect();
             (0..cases.len())
                 .prop_flat_map(move |case| {
                     payloads[case].clone().prop_map(move |payload| Value::Variant(name(case), payload))
@@ -142,8 +109,8 @@ fn value(kind: &Kind) -> BoxedStrategy<Value> {
             prop::option::of(value(kind).prop_map(Box::new)).prop_map(Value::Option).boxed()
         }
         Kind::Result(ok, err) => prop_oneof![
-            optional(ok).prop_map(|value| Value::Result(Ok(value))),
-            optional(err).prop_map(|value| Value::Result(Err(value))),
+            optional(ok.as_deref()).prop_map(|value| Value::Result(Ok(value))),
+            optional(err.as_deref()).prop_map(|value| Value::Result(Err(value))),
         ]
         .boxed(),
     }
@@ -151,86 +118,6 @@ fn value(kind: &Kind) -> BoxedStrategy<Value> {
 
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z]{0,12}", "[a-z\u{80}-\u{ff}]{0,6}", ".{0,6}", "[\u{ff}\u{100}\u{1f600}]{0,5}"]
-}
-
-/// The type tables of a component that has a tuple of these kinds.
-fn tuple_of(kinds: &[Kind]) -> (ComponentTypes, TypeTupleIndex) {
-    let mut types = ComponentTypesBuilder::new(&Validator::new());
-    let tuple = Kind::Tuple(kinds.to_vec());
-    let InterfaceType::Tuple(index) = add(&tuple, &mut types) else { unreachable!("it is a tuple") };
-    (types.finish(&Component::default()).0, index)
-}
-
-fn add(kind: &Kind, types: &mut ComponentTypesBuilder) -> InterfaceType {
-    let mut all = |kinds: &[Kind]| kinds.iter().map(|kind| add(kind, types)).collect::<Vec<_>>();
-    match kind {
-        Kind::Bool => InterfaceType::Bool,
-        Kind::S8 => InterfaceType::S8,
-        Kind::U8 => InterfaceType::U8,
-        Kind::S16 => InterfaceType::S16,
-        Kind::U16 => InterfaceType::U16,
-        Kind::S32 => InterfaceType::S32,
-        Kind::U32 => InterfaceType::U32,
-        Kind::S64 => InterfaceType::S64,
-        Kind::U64 => InterfaceType::U64,
-        Kind::F32 => InterfaceType::Float32,
-        Kind::F64 => InterfaceType::Float64,
-        Kind::Char => InterfaceType::Char,
-        Kind::String => InterfaceType::String,
-        Kind::Own => InterfaceType::Own(TypeResourceTableIndex::from_u32(0)),
-        Kind::Borrow => InterfaceType::Borrow(TypeResourceTableIndex::from_u32(0)),
-        Kind::Enum(count) => {
-            let (info, abi) = VariantInfo::new((0..*count).map(|_| None));
-            let names = (0..*count).map(name).collect();
-            InterfaceType::Enum(types.add_enum_type(TypeEnum { names, abi, info }))
-        }
-        Kind::Flags(count) => {
-            let abi = CanonicalAbiInfo::flags(*count);
-            let names = (0..*count).map(name).collect();
-            InterfaceType::Flags(types.add_flags_type(TypeFlags { names, abi }))
-        }
-        Kind::List(element) => {
-            let element = add(element, types);
-            InterfaceType::List(types.add_list_type(TypeList { element }))
-        }
-        Kind::Record(fields) => {
-            let fields = all(fields);
-            let abi = CanonicalAbiInfo::record(fields.iter().map(|field| types.canonical_abi(field)));
-            let fields = fields.into_iter().enumerate();
-            let fields = fields.map(|(position, ty)| RecordField { name: name(position), ty }).collect();
-            InterfaceType::Record(types.add_record_type(TypeRecord { fields, abi }))
-        }
-        Kind::Tuple(kinds) => {
-            let kinds = all(kinds);
-            let abi = CanonicalAbiInfo::record(kinds.iter().map(|kind| types.canonical_abi(kind)));
-            InterfaceType::Tuple(types.add_tuple_type(TypeTuple { types: kinds.into(), abi }))
-        }
-        Kind::Variant(cases) => {
-            let cases: Vec<_> = cases.iter().map(|case| case.as_ref().map(|kind| add(kind, types))).collect();
-            let (info, abi) = cases_of(&cases, types);
-            let cases =
-                cases.into_iter().enumerate().map(|(position, kind)| (name(position), kind)).collect();
-            InterfaceType::Variant(types.add_variant_type(TypeVariant { cases, abi, info }))
-        }
-        Kind::Option(kind) => {
-            let ty = add(kind, types);
-            let (info, abi) = cases_of(&[None, Some(ty)], types);
-            InterfaceType::Option(types.add_option_type(TypeOption { ty, abi, info }))
-        }
-        Kind::Result(ok, err) => {
-            let ok = (**ok).as_ref().map(|kind| add(kind, types));
-            let err = (**err).as_ref().map(|kind| add(kind, types));
-            let (info, abi) = cases_of(&[ok, err], types);
-            InterfaceType::Result(types.add_result_type(TypeResult { ok, err, abi, info }))
-        }
-    }
-}
-
-fn cases_of(
-    cases: &[Option<InterfaceType>],
-    types: &ComponentTypesBuilder,
-) -> (VariantInfo, CanonicalAbiInfo) {
-    VariantInfo::new(cases.iter().map(|case| case.as_ref().map(|kind| types.canonical_abi(kind))))
 }
 
 struct Anything;
@@ -378,7 +265,7 @@ proptest! {
                 Value::Bytes(bytes),
             ],
         );
-        let result = |ok, err| Kind::Result(Box::new(Some(ok)), Box::new(Some(err)));
+        let result = |ok, err| Kind::Result(Some(Box::new(ok)), Some(Box::new(err)));
         same(
             &(outcome.clone(), joined),
             &[
@@ -463,7 +350,7 @@ fn mismatches_say_what_and_where() {
     check(Kind::Flags(2), Value::Flags(vec!["n2".into()]), "it", "expected flags among n0, n1, got `n2`");
     let option = Kind::Option(Box::new(Kind::U8));
     check(option, Value::Option(Some(Box::new(string()))), "it.some", "expected u8, got string");
-    let result = Kind::Result(Box::new(None), Box::new(Some(Kind::U8)));
+    let result = Kind::Result(None, Some(Box::new(Kind::U8)));
     check(result, Value::Result(Err(None)), "it.err", "expected u8, got no payload");
     let resource = Value::Resource(ResourceHandle(7));
     check(Kind::Borrow, resource, "it", "expected a resource of this instance, got another one");
