@@ -205,19 +205,19 @@ flaws! {
     StartTrapIsInvalid => "engine.trap.anywhere"
         broken by "a start function, Trap(Unreachable)",
 
-    /// Deadlines are a second later than asked.
+    /// Deadlines are seconds later than asked.
     DeadlineLate => "engine.deadline.stops"
         broken by "loop was ended after",
     /// Reading from the store goes on, on a task of its own, when the guest is ended.
     WaitGoesOn => "engine.deadline.stops_blocked"
         broken by "waits given up in storage.get",
-    /// A deadline that is over gives the guest a second more.
+    /// A deadline that is over gives the guest some seconds more.
     PastDeadlineGrace => "engine.deadline.already_past"
         broken by "it went on for",
     /// Deadlines do not count in `init`.
     DeadlineNotInInit => "engine.deadline.covers_everything"
         broken by "a loop in `init` was ended after",
-    /// A deadline that is very near is missed, and found a second later.
+    /// A deadline that is very near is missed, and found seconds later.
     NearDeadlineMissed => "engine.deadline.not_lost"
         broken by "it took",
     /// The deadline of one call holds for those after it.

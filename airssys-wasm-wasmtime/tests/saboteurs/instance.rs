@@ -28,7 +28,8 @@ pub(crate) type SharedInstance = Arc<Mutex<Box<dyn Component>>>;
 /// The calls of all instances, whose number no two instances see alike.
 static CALLS: AtomicU64 = AtomicU64::new(0);
 
-const SECOND: Duration = Duration::from_secs(1);
+/// How much later than asked a flawed deadline falls.
+const LATE: Duration = Duration::from_secs(4);
 const NEAR: Duration = Duration::from_millis(1);
 
 /// What an instance is made of, to make another.
@@ -99,10 +100,10 @@ impl Live {
         budget.deadline = budget.deadline.map(|deadline| {
             let left = deadline.saturating_duration_since(now);
             match self.flaw {
-                Some(Flaw::DeadlineLate) => deadline + SECOND,
-                Some(Flaw::PastDeadlineGrace) if left.is_zero() => now + SECOND,
-                Some(Flaw::NearDeadlineMissed) if !left.is_zero() && left < NEAR => now + SECOND,
-                Some(Flaw::FarDeadlineOverflows) if left > 100_000 * SECOND => now,
+                Some(Flaw::DeadlineLate) => deadline + LATE,
+                Some(Flaw::PastDeadlineGrace) if left.is_zero() => now + LATE,
+                Some(Flaw::NearDeadlineMissed) if !left.is_zero() && left < NEAR => now + LATE,
+                Some(Flaw::FarDeadlineOverflows) if left > 25_000 * LATE => now,
                 _ => deadline,
             }
         });
@@ -254,7 +255,7 @@ impl Component for Live {
         self.check_given_up()?;
         let mut budget = self.bend_budget(budget);
         if self.has(Flaw::DeadlineNotInInit) {
-            budget.deadline = budget.deadline.map(|deadline| deadline + 2 * SECOND);
+            budget.deadline = budget.deadline.map(|deadline| deadline + LATE);
         }
         let config = self.bend_config(config);
         let result = self.inner().init(&config, budget).await;

@@ -18,7 +18,7 @@ use crate::storage::Storage;
 use crate::store::Latest;
 
 /// How late deadlines are that come late.
-pub(crate) const LATE: Duration = Duration::from_secs(3);
+pub(crate) const LATE: Duration = Duration::from_secs(7);
 
 static ENGINE: LazyLock<Arc<WasmtimeEngine>> = LazyLock::new(|| {
     Arc::new(WasmtimeEngine::new(WasmtimeConfig::default()).expect("the engine can be made"))
