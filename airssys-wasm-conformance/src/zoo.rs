@@ -17,10 +17,6 @@
 //! # What is left out
 //!
 //! - A14, archives that unpack without end: the host reads no archives, and has nothing to attack.
-//! - A16, lists that alias one buffer, handed to a function of the embedder: they are ended with
-//!   `ResourceLimitExceeded(Transfer)`, which `engine.limits.transfer_of_values` holds engines to, but values whose types are known
-//!   only when they arrive take up to 40 bytes of the host for each byte that the limit `transfer` allows. With the default
-//!   of 16 MiB, that is more than [`ALLOWANCE`].
 //!
 //! Where the host promises less than the attack asks for, the contract says so: A28 (events have no limit of hops), A33 and A34
 //! (WASI grants nothing at all), A43 (binaries have no signatures), A44 (a function that blocks its thread).

@@ -277,7 +277,6 @@ impl Component for Instance {
         let called = called.unwrap_or_else(|ended| Err(ended.into_error(OPERATION)));
         let outcome = called.and_then(|()| {
             let values: Vec<Value> = outcome.take().ok_or_else(|| fault::no_outcome(OPERATION))?;
-            self.store.check_transfer(OPERATION, values.iter().map(size).sum())?;
             Ok(values.into_iter().next())
         });
         self.finish(outcome)
@@ -374,7 +373,7 @@ unsafe fn call_dynamic(
     let cells = dynamic::lower_parameters(arguments, kind.params, types, &mut side)?;
     // SAFETY: as the caller promises.
     let returned = unsafe { call_core(store, lifted, &cells)? };
-    let mut lifting = store.side_for_values(lifted.options, operation);
+    let mut lifting = store.side(lifted.options, operation);
     outcome.set(dynamic::lift_results(&[returned], kind.results, types, &mut lifting)?);
     // SAFETY: as the caller promises.
     unsafe { post_return(store, lifted, &side, returned) }

@@ -1,7 +1,6 @@
 //! The guest on the other side of a call: its memory, its allocator, its handles, and what it may still hand over.
 
 use airssys_wasm_core::error::{Limit, Result, TrapKind, WasmError};
-use airssys_wasm_core::runtime::Value;
 use wasmtime_environ::component::{
     CanonicalOptionsDataModel, OptionsIndex, ResourceIndex, RuntimeComponentInstanceIndex, StringEncoding,
     TypeResourceTableIndex,
@@ -31,12 +30,6 @@ impl Store {
             .and_then(|realloc| self.reallocs[realloc.as_u32() as usize].get().copied()),
             allowance: self.transfer,
         }
-    }
-
-    /// As [`side`](Self::side), for dynamic values: these count for more than their bytes, which are counted when they are there.
-    pub(crate) fn side_for_values(&self, options: OptionsIndex, operation: &'static str) -> Side<'_> {
-        let side = self.side(options, operation);
-        Side { allowance: side.allowance.saturating_mul(size_of::<Value>()), ..side }
     }
 
     fn is_of_host(&self, resource: ResourceIndex) -> bool {

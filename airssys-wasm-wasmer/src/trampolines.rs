@@ -165,10 +165,7 @@ unsafe fn perform(store: &Store, trampoline: Trampoline, parameters: &[u64]) -> 
     match trampoline {
         Trampoline::Lowered { index, function, options } => {
             let answerer = store.loaded.answerers[index.as_u32() as usize];
-            let mut side = match answerer {
-                Answerer::World(_) => store.side(options, OPERATION),
-                Answerer::Extension(_) | Answerer::Wasi(_) => store.side_for_values(options, OPERATION),
-            };
+            let mut side = store.side(options, OPERATION);
             store.check_may_leave(side.instance, OPERATION)?;
             store.handles.borrow_mut().enter_call();
             let results = match answerer {

@@ -71,7 +71,6 @@ async fn call(
         value::lift(argument, &kind, &mut None).map_err(|mismatch| fault(mismatch.to_string()))
     });
     let arguments = arguments.collect::<wasmtime::Result<Vec<_>>>()?;
-    context.data().check_transfer(OPERATION, arguments.iter().map(value::size).sum())?;
     let asked = AssertUnwindSafe(async { function.call(messaging.self_id()?, arguments).await });
     let answer = match asked.catch_unwind().await {
         Ok(answer) => answer.map_err(wasmtime::Error::new)?,

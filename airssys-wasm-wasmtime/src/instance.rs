@@ -33,9 +33,6 @@ use crate::load::Loaded;
 use crate::value::{self, Handles, Lowering};
 use crate::wasi::Wasi;
 
-/// What Wasmtime counts for one element of a list of dynamic values, and so the most it counts for one byte.
-const DYNAMIC_BYTE: usize = size_of::<Val>();
-
 const EXECUTE: &str = "execute";
 
 /// What came of polling a call of a guest.
@@ -139,16 +136,12 @@ impl Instance {
     /// Begins a call: the instance is poisoned until [`finish`](Self::finish).
     fn begin(&mut self, operation: &'static str, budget: CallBudget) -> Result<()> {
         let fuel = self.admit(operation, budget)?;
-        // What an embedder's function is given counts as dynamic values do; its bytes are counted when they are there.
-        let per_byte = if self.loaded.has_extensions() { DYNAMIC_BYTE } else { 1 };
-        let transfer = self.store.data().transfer.saturating_mul(per_byte);
-        self.enter(operation, budget, fuel, transfer);
+        self.enter(operation, budget, fuel);
         Ok(())
     }
 
-    fn enter(&mut self, operation: &'static str, budget: CallBudget, fuel: Option<u64>, transfer: usize) {
+    fn enter(&mut self, operation: &'static str, budget: CallBudget, fuel: Option<u64>) {
         self.store.data_mut().totals.start_call();
-        self.store.set_hostcall_fuel(transfer);
         budget::start(&mut self.store, budget.deadline);
         set_fuel(&mut self.store, fuel);
         self.calls += 1;
@@ -407,8 +400,7 @@ impl Component for Instance {
         })?;
         let kind = function.ty(&self.store);
         let lowered = self.lower_arguments(OPERATION, export, &kind, arguments)?;
-        let transfer = self.store.data().transfer.saturating_mul(DYNAMIC_BYTE);
-        self.enter(OPERATION, budget, fuel, transfer);
+        self.enter(OPERATION, budget, fuel);
         let result_type: Option<Type> = kind.results().next();
         let mut results = vec![Val::Bool(false); kind.results().len()];
         let outcome = {
@@ -416,13 +408,10 @@ impl Component for Instance {
             self.loaded.shared.ticker.bound(budget.deadline, calling).await
         };
         let handles = &mut self.handles;
-        let state = self.store.data();
         let outcome = outcome.map(|called| {
-            called.and_then(|()| {
-                let lifted =
-                    results.pop().zip(result_type).map(|(result, kind)| value::lift(&result, &kind, handles));
-                let bytes = lifted.as_ref().and_then(|lifted| lifted.as_ref().ok()).map_or(0, value::size);
-                state.check_transfer(OPERATION, bytes).map(|()| lifted.transpose())
+            called.map(|()| {
+                let result = results.pop().zip(result_type);
+                result.map(|(result, kind)| value::lift(&result, &kind, handles)).transpose()
             })
         });
         self.answer(OPERATION, outcome)?.map_err(|mismatch| {

@@ -320,11 +320,6 @@ impl Loaded {
         self.exports.get(name.interface().unwrap_or_default())?.get(name.function())
     }
 
-    /// Whether it was loaded with functions of the embedder.
-    pub(crate) fn has_extensions(&self) -> bool {
-        !self.definitions.is_empty()
-    }
-
     /// The error for an export that is not there.
     pub(crate) fn no_export(&self, operation: &'static str, name: &ExportName) -> WasmError {
         call::no_export(operation, &self.interface, name)

@@ -46,6 +46,53 @@ contracts! { ZooBench;
             zoo.end().await
         }
     }
+    "zoo.a16" {
+        /// Hands lists of lists to functions of the embedder that all lie in the same mebibyte, 10 GiB and more when they are taken
+        /// apart: `ResourceLimitExceeded(Transfer)`, before the host holds more than it allows.
+        fn aliased_lists(t) {
+            let zoo = t.open_as(with_door()).await?;
+            let wasm = Forged::new()
+                .item(DOOR)
+                .function("bytes", &lower("door", "take-bytes"), "(param i32 i32)")
+                .function("tower", &lower("door", "take-tower"), "(param i32 i32)")
+                .function("entries", &lower("door", "take-entries"), "(param i32 i32)")
+                .inside(
+                    "(func $lists (param $at i32) (param $length i32) (local $place i32)
+                        (local.set $place (i32.const 131072))
+                        (loop $next
+                            (i32.store (local.get $place) (local.get $at))
+                            (i32.store offset=4 (local.get $place) (local.get $length))
+                            (local.set $place (i32.add (local.get $place) (i32.const 8)))
+                            (br_if $next (i32.lt_u (local.get $place) (i32.const 1048576)))))",
+                )
+                .attack(
+                    "(call $lists (i32.const 0) (i32.const 1048576))
+                    (call $bytes (i32.const 131072) (i32.const 114688)) unreachable",
+                )
+                .attack(
+                    "(call $lists (i32.const 131072) (i32.const 1000))
+                    (call $tower (i32.const 131072) (i32.const 114688)) unreachable",
+                )
+                .attack(
+                    "(call $lists (i32.const 131072) (i32.const 1000)) (memory.fill (i32.const 131072) (i32.const 0) (i32.const 65536))
+                    (call $entries (i32.const 196608) (i32.const 106496)) unreachable",
+                )
+                .attack(
+                    "(call $lists (i32.const 0) (i32.const 100))
+                    (call $bytes (i32.const 131072) (i32.const 100)) (call $answer (i32.const 16) (i32.const 2))",
+                )
+                .wasm()?;
+            let attacker = granted(Installation::new(id("evil/aliases"), wasm), &[GRANT]);
+            let attacker = zoo.attacker(attacker, limits(|limits| limits.memory = ByteSize::mib(1))).await?;
+            for _ in 0..2 {
+                for attack in 0..3 {
+                    zoo.attack(&attacker, numbered(attack), End::limit(Limit::Transfer)).await?;
+                }
+                zoo.attack(&attacker, numbered(3), End::Answer("ok")).await?;
+            }
+            zoo.end().await
+        }
+    }
     "zoo.a17" {
         /// Passes text that is none, in each of the three encodings: cut, overlong and surrogate UTF-8, lone surrogates, odd places
         /// and giant lengths in UTF-16 and behind the bit that tells Latin-1 from it, to the host and as its answer:

@@ -20,6 +20,11 @@ pub(super) const DOOR: &str = r#"(import "zoo:embedder/door@0.1.0" (instance $do
         (export "rights" (type $rights (eq $rights')))
         (export "look" (func (param "truth" bool) (param "letter" char) (param "rights" $rights) (param "number" u8)
             (result string)))
+        (type $entry' (record (field "name" string) (field "weight" (option u8)) (field "rights" $rights)))
+        (export "entry" (type $entry (eq $entry')))
+        (export "take-bytes" (func (param "all" (list (list u8)))))
+        (export "take-tower" (func (param "all" (list (list (list u64))))))
+        (export "take-entries" (func (param "all" (list (list $entry)))))
         (export "burst" (func))
         (export "hang" (func))))"#;
 
@@ -28,6 +33,8 @@ pub(super) const DOOR: &str = r#"(import "zoo:embedder/door@0.1.0" (instance $do
 enum Deed {
     /// Writes its arguments down.
     Look,
+    /// Takes what it is given.
+    Take,
     /// Panics.
     Burst,
     /// Never returns.
@@ -43,9 +50,19 @@ struct Door {
 /// A host with the interface.
 pub(super) fn with_door() -> HostBuilder {
     let rights = WitType::Flags(["read", "write", "run"].map(str::to_owned).to_vec());
+    let entry =
+        [("name", WitType::String), ("weight", WitType::option(WitType::U8)), ("rights", rights.clone())];
+    let entry = WitType::Record(entry.map(|(name, kind)| (name.to_owned(), kind)).into());
     let look =
         [("truth", WitType::Bool), ("letter", WitType::Char), ("rights", rights), ("number", WitType::U8)];
+    let take = |name, element| {
+        let all = WitType::list(WitType::list(element));
+        (WitFunction::new(name, [("all", all)], None), Deed::Take)
+    };
     let functions = [
+        take("take-bytes", WitType::U8),
+        take("take-tower", WitType::list(WitType::U64)),
+        take("take-entries", entry),
         (WitFunction::new("look", look, Some(WitType::String)), Deed::Look),
         (WitFunction::new("burst", [], None), Deed::Burst),
         (WitFunction::new("hang", [], None), Deed::Hang),
@@ -78,6 +95,7 @@ impl HostFunction for Door {
                 }
                 Ok(Some(Value::String(seen)))
             }
+            (Deed::Take, _) => Ok(None),
             (Deed::Burst, []) => panic!("the embedder's function panics, as it was asked to"),
             (Deed::Hang, []) => pending().await,
             _ => Err(WasmError::new(ErrorKind::Internal, "door").saying("the arguments are of other types")),

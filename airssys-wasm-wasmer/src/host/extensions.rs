@@ -36,7 +36,6 @@ pub(crate) unsafe fn call(
     let kind = &types[function];
     // Types can be deep, and the guest's stack nearly full.
     let arguments = on_host_stack(|| dynamic::lift_parameters(cells, kind.params, types, side))?;
-    store.check_transfer(OPERATION, arguments.iter().map(size).sum())?;
     let implementation = Arc::clone(&store.services.extensions[position]);
     let messaging = Arc::clone(&store.services.messaging);
     let definitions = Arc::clone(&store.loaded.definitions);

@@ -35,7 +35,6 @@ pub(crate) unsafe fn call(
     let kind = &types[function];
     // Types can be deep, and the guest's stack nearly full.
     let arguments = on_host_stack(|| dynamic::lift_parameters(cells, kind.params, types, side))?;
-    store.check_transfer(OPERATION, arguments.iter().map(size).sum())?;
     let world = store.wasi.as_ref().ok_or_else(|| fault::no_outcome(OPERATION))?;
     let answer = on_host_stack(|| catch_unwind(AssertUnwindSafe(|| answerer(world, arguments))));
     let answer = match answer.map_err(|panic| text::of_panic(OPERATION, &*panic))? {
