@@ -99,8 +99,12 @@
 
 pub mod bench;
 pub mod component_model;
+#[cfg(feature = "host")]
+mod door;
 pub mod engine;
 pub mod fakes;
+#[cfg(feature = "host")]
+mod forged;
 pub mod guests;
 #[cfg(feature = "host")]
 pub mod host;

@@ -43,8 +43,6 @@ use crate::runner::{
 
 mod abi;
 mod busy;
-mod door;
-mod forged;
 mod life;
 mod messages;
 mod size;
@@ -403,7 +401,7 @@ fn resident() -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// The message that names an attack of a [`Forged`](forged::Forged) component.
+/// The message that names an attack of a [`Forged`](crate::forged::Forged) component.
 fn numbered(attack: u8) -> [u8; 1] {
     [b'0' + attack]
 }

@@ -4,9 +4,9 @@ use airssys_wasm::Installation;
 use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::error::{Limit, TrapKind};
 
-use super::door::{DOOR, GRANT, with_door};
-use super::forged::{Forged, LOGGING, STORAGE, lower};
 use super::{Attacker, End, ZooBench, granted, id, impatient, limits, numbered};
+use crate::door::{DOOR, GRANT, with_door};
+use crate::forged::{Forged, LOGGING, STORAGE, lower};
 use crate::runner::{contracts, ensure_eq};
 
 const INVALID: End = End::trap(TrapKind::InvalidValue);

@@ -6,8 +6,8 @@ use airssys_wasm::Installation;
 use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::error::{Limit, LoadFault};
 
-use super::forged::Forged;
 use super::{End, ZooBench, config, id, impatient, installation, limits};
+use crate::forged::Forged;
 use crate::guests::Guest;
 use crate::runner::contracts;
 

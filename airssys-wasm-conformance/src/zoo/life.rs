@@ -11,9 +11,9 @@ use airssys_wasm_core::error::{ErrorKind, TrapKind};
 use airssys_wasm_core::runtime::CodeOrigin;
 use airssys_wasm_core::storage::{Batch, Durability, Key, Namespace};
 
-use super::door::{DOOR, GRANT, with_door};
-use super::forged::{Forged, STORAGE, lower};
 use super::{End, Zoo, ZooBench, explained, granted, id, impatient, installation, limits, numbered};
+use crate::door::{DOOR, GRANT, with_door};
+use crate::forged::{Forged, STORAGE, lower};
 use crate::guests::Guest;
 use crate::random::Random;
 use crate::runner::{Outcome, contracts, ensure, ensure_eq, fail};

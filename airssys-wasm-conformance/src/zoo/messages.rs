@@ -8,9 +8,9 @@ use airssys_wasm_core::component::{ByteSize, ComponentState};
 use airssys_wasm_core::error::Detail;
 use airssys_wasm_core::error::{Limit, MessagingFault};
 
-use super::forged::{Forged, LOGGING, MESSAGING, lower};
 use super::world::CLOCKS;
 use super::{End, ZooBench, eventually, granted, id, impatient, installation, limits, numbered};
+use crate::forged::{Forged, LOGGING, MESSAGING, lower};
 use crate::guests::Guest;
 use crate::runner::{Outcome, contracts, ensure, ensure_eq};
 

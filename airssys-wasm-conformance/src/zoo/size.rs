@@ -8,8 +8,8 @@ use wasm_encoder::{
     CodeSection, Component, Function, FunctionSection, Instruction, Module, ModuleSection, TypeSection,
 };
 
-use super::forged::Forged;
 use super::{End, ZooBench, id, impatient, installation, limits};
+use crate::forged::Forged;
 use crate::guests::Guest;
 use crate::runner::{Outcome, contracts, ensure, ensure_eq};
 

@@ -3,9 +3,9 @@
 use airssys_wasm::Installation;
 use airssys_wasm_core::component::{ByteSize, ComponentId};
 
-use super::forged::{Forged, STORAGE, lower};
 use super::world::CLOCKS;
 use super::{Attacker, End, Zoo, ZooBench, granted, id, impatient, installation, limits, numbered};
+use crate::forged::{Forged, STORAGE, lower};
 use crate::guests::Guest;
 use crate::runner::{Outcome, contracts, ensure, ensure_eq};
 

@@ -6,8 +6,8 @@ use std::net::TcpListener;
 use airssys_wasm::Installation;
 use airssys_wasm_core::error::{Limit, LoadFault, TrapKind};
 
-use super::forged::{Forged, lower};
 use super::{End, ZooBench, id, impatient, installation, numbered};
+use crate::forged::{Forged, lower};
 use crate::guests::Guest;
 use crate::runner::{contracts, ensure, ensure_eq};
 

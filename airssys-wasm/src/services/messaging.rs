@@ -140,10 +140,10 @@ impl MessagingService for InstanceContext {
         timeout: Duration,
     ) -> ServiceResult<MessageId, MessagingRefusal> {
         self.count_host_call()?;
+        let receiver = granted!(self.receiver(target));
         if !self.takes_replies {
             return Ok(Err(MessagingRefusal::Unavailable(MessagingFault::NoReplies.to_string())));
         }
-        let receiver = granted!(self.receiver(target));
         let room = granted!(self.room_for(&receiver, &body));
         // Room for the answer is kept from now on, so that it can always be delivered.
         let answer = granted!(

@@ -29,10 +29,13 @@ flaws! {
         "host.gate.nothing_granted": "increment: ExecutionFailed",
         "host.gate.wrong_grant": "a write: ExecutionFailed",
         "host.gate.forbidden_wins": "what is forbidden: ExecutionFailed",
+        "host.gate.matrix.no_grant": "#get, NoGrant: decisions in the audit log",
+        "host.gate.matrix.wrong_pattern": "#get, WrongPattern: decisions in the audit log",
     }
     /// Storage that was allowed once is allowed for good.
     AllowedForGood => {
         "host.gate.follows_grants": "a write after the grant was revoked: ExecutionFailed",
+        "host.gate.matrix.revoked": "#get, Revoked: decisions in the audit log",
     }
     /// Storage that was denied once is denied for good, and the gate is not asked again.
     DeniedForGood => {
@@ -47,6 +50,7 @@ flaws! {
     /// Whatever the host refuses, the guest is told that it was done.
     RefusalsAreSuccesses => {
         "host.gate.nothing_granted": "send acme/other increment: ExecutionFailed",
+        "host.gate.matrix.no_grant": "#send, NoGrant: the decision in the audit log",
         "host.gate.subscriptions_need_their_grant": "a subscription without a grant: ComponentLoadFailed",
         "host.unit_of_work.quota_is_exact": "the answer is `10 written`",
         "host.messages.outbox_is_bounded": "the answer is `10 sent`",
@@ -56,6 +60,7 @@ flaws! {
     }
     /// Whatever the host refuses ends the call of the guest.
     RefusalsEndTheCall => {
+        "host.gate.matrix.right_grant": "#request-async came to",
         "host.unit_of_work.quota_is_exact": "refused, and ended for it",
         "host.messages.outbox_is_bounded": "refused, and ended for it",
         "host.messages.requests_have_deadlines": "refused, and ended for it",

@@ -27,8 +27,13 @@ use flaw::{CAUGHT, Flaw};
 use store::{Latest, Store};
 
 /// Contracts that no engine and no store can break, and why.
-const OF_THE_HOST_ALONE: [(&str, &str); 1] =
-    [("host.messages.mailbox_is_bounded", "messages are counted by the host before any engine sees them")];
+const OF_THE_HOST_ALONE: [(&str, &str); 2] = [
+    ("host.messages.mailbox_is_bounded", "messages are counted by the host before any engine sees them"),
+    (
+        "host.gate.matrix.is_complete",
+        "what the host links is a list of the core, and what is called one of the suite",
+    ),
+];
 
 /// Contracts about restarts, which need a store that persists.
 const OVER_RESTARTS: [&str; 2] = ["host.restart.of_the_host", "host.unit_of_work.vanishes_on_host_kill"];

@@ -15,31 +15,31 @@ use crate::runner::Outcome;
 /// what the host hands over is put behind 65536 by `$bump`, unless the code inside puts a function of its own at the first
 /// place of the table `$hook`. The second place is for whatever else an attack has called.
 #[derive(Debug, Default)]
-pub(super) struct Forged {
+pub(crate) struct Forged {
     imports: String,
     lowered: String,
     taken: String,
     given: String,
     inside: String,
-    attacks: Vec<&'static str>,
+    attacks: Vec<String>,
     init: &'static str,
     options: &'static str,
 }
 
 impl Forged {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
     /// Items of the component, ahead of its code: imports, types, other modules. The memory and the allocator are `$memory`
     /// and `$realloc`.
-    pub(super) fn item(mut self, text: &str) -> Self {
+    pub(crate) fn item(mut self, text: &str) -> Self {
         self.imports.push_str(text);
         self
     }
 
     /// A core function of the host that the code calls by `$name`: how it is made, and its type.
-    pub(super) fn function(mut self, name: &str, made: &str, kind: &str) -> Self {
+    pub(crate) fn function(mut self, name: &str, made: &str, kind: &str) -> Self {
         self.lowered += &format!("(core func ${name} {made})\n");
         self.taken += &format!("(import \"host\" \"{name}\" (func ${name} {kind}))\n");
         self.given += &format!("(export \"{name}\" (func ${name}))\n");
@@ -47,26 +47,26 @@ impl Forged {
     }
 
     /// Items of the core module.
-    pub(super) fn inside(mut self, text: &str) -> Self {
+    pub(crate) fn inside(mut self, text: &str) -> Self {
         self.inside.push_str(text);
         self
     }
 
     /// What `init` does before it succeeds.
-    pub(super) fn init(mut self, body: &'static str) -> Self {
+    pub(crate) fn init(mut self, body: &'static str) -> Self {
         self.init = body;
         self
     }
 
     /// More options of `execute`.
-    pub(super) fn options(mut self, options: &'static str) -> Self {
+    pub(crate) fn options(mut self, options: &'static str) -> Self {
         self.options = options;
         self
     }
 
     /// One more attack.
-    pub(super) fn attack(mut self, body: &'static str) -> Self {
-        self.attacks.push(body);
+    pub(crate) fn attack(mut self, body: impl Into<String>) -> Self {
+        self.attacks.push(body.into());
         self
     }
 
@@ -74,7 +74,7 @@ impl Forged {
     ///
     /// # Errors
     /// Where the text is not well formed.
-    pub(super) fn wasm(&self) -> Outcome<Vec<u8>> {
+    pub(crate) fn wasm(&self) -> Outcome<Vec<u8>> {
         Ok(wat::parse_str(self.text())?)
     }
 
@@ -185,14 +185,14 @@ const TYPES: &str = r#"(import "airssys:core/types@0.1.0" (instance $types
     (type $described (record (field "name" string) (field "version" string) (field "description" string)))"#;
 
 /// The logging interface of the host, with the one function that takes text.
-pub(super) const LOGGING: &str = r#"(import "airssys:core/logging@0.1.0" (instance $logging
+pub(crate) const LOGGING: &str = r#"(import "airssys:core/logging@0.1.0" (instance $logging
         (type $level' (enum "trace" "debug" "info" "warn" "error"))
         (export "level" (type $level (eq $level')))
         (export "log" (func (param "level" $level) (param "message" string)))
         (export "enabled" (func (param "level" $level) (result bool)))))"#;
 
-/// The messaging interface of the host, with the functions that attacks use.
-pub(super) const MESSAGING: &str = r#"(import "airssys:core/messaging@0.1.0" (instance $messaging
+/// The messaging interface of the host.
+pub(crate) const MESSAGING: &str = r#"(import "airssys:core/messaging@0.1.0" (instance $messaging
         (alias outer 1 $body (type $body))
         (alias outer 1 $failure (type $failure))
         (alias outer 1 $id (type $id))
@@ -201,11 +201,19 @@ pub(super) const MESSAGING: &str = r#"(import "airssys:core/messaging@0.1.0" (in
             (case "queue-full" string) (case "too-large" string) (case "timeout") (case "cycle" string)
             (case "failed" $failure) (case "unavailable" string)))
         (export "messaging-error" (type $error (eq $error')))
+        (export "send" (func (param "target" string) (param "body" $body) (result (result $id (error $error)))))
+        (export "request" (func (param "target" string) (param "body" $body) (param "timeout-ms" u32)
+            (result (result $body (error $error)))))
+        (export "request-async" (func (param "target" string) (param "body" $body) (param "timeout-ms" u32)
+            (result (result $id (error $error)))))
+        (export "cancel" (func (param "request" $id) (result bool)))
         (export "publish" (func (param "topic" string) (param "body" $body) (result (result $id (error $error)))))
-        (export "subscribe" (func (param "pattern" string) (result (result (error $error)))))))"#;
+        (export "subscribe" (func (param "pattern" string) (result (result (error $error)))))
+        (export "unsubscribe" (func (param "pattern" string) (result (result bool (error $error)))))
+        (export "self-id" (func (result string)))))"#;
 
-/// The storage interface of the host, with the functions that attacks use.
-pub(super) const STORAGE: &str = r#"(import "airssys:core/storage@0.1.0" (instance $storage
+/// The storage interface of the host.
+pub(crate) const STORAGE: &str = r#"(import "airssys:core/storage@0.1.0" (instance $storage
         (type $bytes (list u8))
         (type $error' (variant
             (case "denied" string) (case "quota-exceeded" string) (case "too-large" string)
@@ -217,11 +225,21 @@ pub(super) const STORAGE: &str = r#"(import "airssys:core/storage@0.1.0" (instan
         (export "page" (type $page (eq $page')))
         (export "get" (func (param "key" $bytes) (result (result (option $bytes) (error $error)))))
         (export "set" (func (param "key" $bytes) (param "value" $bytes) (result (result (error $error)))))
+        (type $comparison' (variant (case "absent") (case "value" $bytes)))
+        (export "comparison" (type $comparison (eq $comparison')))
+        (type $usage' (record (field "bytes" u64) (field "keys" u64) (field "max-bytes" u64) (field "max-keys" u64)))
+        (export "storage-usage" (type $usage (eq $usage')))
+        (export "replace" (func (param "key" $bytes) (param "value" $bytes)
+            (result (result (option $bytes) (error $error)))))
+        (export "delete" (func (param "key" $bytes) (result (result bool (error $error)))))
+        (export "compare-and-set" (func (param "key" $bytes) (param "expected" $comparison) (param "value" $bytes)
+            (result (result bool (error $error)))))
+        (export "usage" (func (result (result $usage (error $error)))))
         (export "exists" (func (param "key" $bytes) (result (result bool (error $error)))))
         (export "list" (func (param "prefix" $bytes) (param "cursor" (option $bytes)) (param "limit" u32)
             (result (result $page (error $error)))))))"#;
 
 /// How a function of an imported instance is made one of core code.
-pub(super) fn lower(instance: &str, function: &str) -> String {
+pub(crate) fn lower(instance: &str, function: &str) -> String {
     format!("(canon lower (func ${instance} \"{function}\") (memory $memory) (realloc $realloc))")
 }

@@ -12,10 +12,10 @@ use airssys_wasm_core::runtime::{HostFunction, HostFunctionDefinition, Value};
 use async_trait::async_trait;
 
 /// The grant for all of the interface.
-pub(super) const GRANT: &str = "custom:zoo:door/*";
+pub(crate) const GRANT: &str = "custom:zoo:door/*";
 
 /// The interface, as a component imports it.
-pub(super) const DOOR: &str = r#"(import "zoo:embedder/door@0.1.0" (instance $door
+pub(crate) const DOOR: &str = r#"(import "zoo:embedder/door@0.1.0" (instance $door
         (type $rights' (flags "read" "write" "run"))
         (export "rights" (type $rights (eq $rights')))
         (export "look" (func (param "truth" bool) (param "letter" char) (param "rights" $rights) (param "number" u8)
@@ -48,7 +48,7 @@ struct Door {
 }
 
 /// A host with the interface.
-pub(super) fn with_door() -> HostBuilder {
+pub(crate) fn with_door() -> HostBuilder {
     let rights = WitType::Flags(["read", "write", "run"].map(str::to_owned).to_vec());
     let entry =
         [("name", WitType::String), ("weight", WitType::option(WitType::U8)), ("rights", rights.clone())];
