@@ -71,7 +71,9 @@ impl AuditSink for Decisions {
         }
         let rule = event.result.rule();
         let access = event.access.to_string();
-        let capability = (!allowed && rule == Rule::Default).then(|| capability(event.access)).flatten();
+        let capability = (!allowed && matches!(rule, Rule::Default | Rule::Ended))
+            .then(|| capability(event.access))
+            .flatten();
         if self.print {
             print(event, &access, capability.as_deref());
         }
@@ -113,8 +115,10 @@ fn rule_name(rule: Rule) -> &'static str {
         Rule::Forbidden => "forbidden",
         Rule::DevelopmentMode => "development-mode",
         Rule::PermissiveMode => "permissive-mode",
+        Rule::DevelopmentTrust => "development-trust",
         Rule::Grant => "grant",
         Rule::Policy => "policy",
+        Rule::Ended => "ended",
         Rule::Default => "default",
         _ => "other",
     }

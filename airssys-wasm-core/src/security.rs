@@ -31,7 +31,7 @@ impl fmt::Display for SecurityMode {
 }
 
 /// How much the operator trusts where a component came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "kebab-case"))]
 pub enum TrustLevel {
@@ -40,6 +40,9 @@ pub enum TrustLevel {
     Unknown,
     /// The operator vouches for its source.
     Trusted,
+    /// The operator's own work in progress: whatever is not forbidden is allowed to this component, loudly. Never for other
+    /// people's code.
+    Development,
 }
 
 /// What separates a component from the rest.
@@ -115,10 +118,14 @@ pub enum Rule {
     DevelopmentMode,
     /// Permissive mode, for the component's own storage.
     PermissiveMode,
+    /// The component is trusted as the operator's own work in progress.
+    DevelopmentTrust,
     /// A grant.
     Grant,
     /// The embedder's [`SecurityPolicy`].
     Policy,
+    /// A grant allowed it, and has ended.
+    Ended,
     /// Nothing allowed it.
     Default,
 }
@@ -130,8 +137,10 @@ impl fmt::Display for Rule {
             Self::Forbidden => "the operator forbids it",
             Self::DevelopmentMode => "development mode",
             Self::PermissiveMode => "permissive mode",
+            Self::DevelopmentTrust => "trusted as work in progress",
             Self::Grant => "a grant",
             Self::Policy => "the policy of the embedder",
+            Self::Ended => "its grant has ended",
             Self::Default => "nothing grants it",
         })
     }

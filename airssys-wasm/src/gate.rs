@@ -7,14 +7,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use airssys_wasm_core::capability::{Access, Capability, CapabilityIndex, CapabilitySet, TopicPattern};
+use airssys_wasm_core::capability::{Access, Capability, CapabilitySet, TopicPattern};
 use airssys_wasm_core::component::ComponentId;
 use airssys_wasm_core::error::{ErrorKind, WasmError};
 use airssys_wasm_core::security::{
     AuditEvent, AuditSink, PermissionRequest, PermissionResult, Rule, SecurityContext, SecurityMode,
     SecurityPolicy, TrustLevel, Verdict,
 };
-use arc_swap::ArcSwap;
+
+pub use crate::grants::Grants;
+use crate::grants::Rights;
 
 /// Decides, and records what it decided.
 #[derive(Debug)]
@@ -23,55 +25,6 @@ pub struct Gate {
     forbidden: Rights,
     policy: Arc<dyn SecurityPolicy>,
     audit: Arc<dyn AuditSink>,
-}
-
-/// What a component was granted; shared by its instances, so that a change takes effect at the next check.
-#[derive(Debug, Default)]
-pub struct Grants(ArcSwap<Rights>);
-
-/// Capabilities, and how they are asked.
-#[derive(Debug, Default)]
-struct Rights {
-    set: Arc<CapabilitySet>,
-    index: CapabilityIndex,
-}
-
-impl Rights {
-    fn new(set: CapabilitySet) -> Self {
-        Self { index: CapabilityIndex::new(&set), set: Arc::new(set) }
-    }
-}
-
-impl Grants {
-    /// These grants.
-    pub fn new(grants: CapabilitySet) -> Self {
-        Self(ArcSwap::from_pointee(Rights::new(grants)))
-    }
-
-    /// Grants `capability`; false when it was granted before.
-    pub fn grant(&self, capability: &Capability) -> bool {
-        self.change(|grants| grants.grant(capability.clone()))
-    }
-
-    /// Takes exactly this grant back; false when it was not granted.
-    pub fn revoke(&self, capability: &Capability) -> bool {
-        self.change(|grants| grants.revoke(capability))
-    }
-
-    /// What is granted now.
-    pub fn snapshot(&self) -> Arc<CapabilitySet> {
-        self.0.load().set.clone()
-    }
-
-    fn change(&self, mut change: impl FnMut(&mut CapabilitySet) -> bool) -> bool {
-        let mut changed = false;
-        self.0.rcu(|grants| {
-            let mut grants = CapabilitySet::clone(&grants.set);
-            changed = change(&mut grants);
-            Rights::new(grants)
-        });
-        changed
-    }
 }
 
 impl Gate {
@@ -92,8 +45,9 @@ impl Gate {
 
     /// Whether this component may do this now. The decision is recorded before it is returned.
     pub fn check(&self, context: &SecurityContext, grants: &Grants, access: Access<'_>) -> PermissionResult {
-        let result = self.decide(context, grants, access);
-        self.audit.record(&AuditEvent { at: SystemTime::now(), context, access, result });
+        let at = SystemTime::now();
+        let result = self.decide(context, grants, access, at);
+        self.audit.record(&AuditEvent { at, context, access, result });
         result
     }
 
@@ -112,7 +66,7 @@ impl Gate {
             PermissionResult::Denied(rule) => Err(Denial {
                 component: context.component().clone(),
                 access: access.to_string(),
-                capability: (rule == Rule::Default).then(|| access.capability_text()).flatten(),
+                capability: is_missing(rule).then(|| access.capability_text()).flatten(),
                 rule,
             }),
         }
@@ -136,16 +90,20 @@ impl Gate {
         }
         let covers = |capability: &Capability| matches!(capability, Capability::Messaging(granted) if granted.covers(pattern));
         let meets = |capability: &Capability| matches!(capability, Capability::Messaging(forbidden) if forbidden.overlaps(pattern));
-        let result = if self.forbidden.set.iter().any(meets) {
+        let at = SystemTime::now();
+        let granted = grants.at(at);
+        let result = if self.forbidden.set().iter().any(meets) {
             PermissionResult::Denied(Rule::Forbidden)
         } else if self.mode == SecurityMode::Development {
             PermissionResult::Allowed(Rule::DevelopmentMode)
-        } else if grants.0.load().set.iter().any(covers) {
+        } else if context.trust == TrustLevel::Development {
+            PermissionResult::Allowed(Rule::DevelopmentTrust)
+        } else if granted.set().iter().any(covers) {
             PermissionResult::Allowed(Rule::Grant)
         } else {
-            self.ask_policy(context, access)
+            self.ask_policy(context, access, || granted.ended().iter().any(covers))
         };
-        self.audit.record(&AuditEvent { at: SystemTime::now(), context, access, result });
+        self.audit.record(&AuditEvent { at, context, access, result });
         if result.is_allowed() {
             return Ok(());
         }
@@ -153,19 +111,26 @@ impl Gate {
         Err(Denial {
             component: context.component().clone(),
             access: access.to_string(),
-            capability: (rule == Rule::Default).then(|| Capability::Messaging(pattern.clone()).to_string()),
+            capability: is_missing(rule).then(|| Capability::Messaging(pattern.clone()).to_string()),
             rule,
         })
     }
 
-    fn decide(&self, context: &SecurityContext, grants: &Grants, access: Access<'_>) -> PermissionResult {
+    fn decide(
+        &self,
+        context: &SecurityContext,
+        grants: &Grants,
+        access: Access<'_>,
+        at: SystemTime,
+    ) -> PermissionResult {
         use PermissionResult::{Allowed, Denied};
+        let rights = grants.at(at);
         // Asked first, though it counts last: what a grant allows is well formed, and need not be looked through for that.
-        let granted = grants.0.load().index.allows(&access);
+        let granted = rights.allow(&access);
         if !granted && !access.is_well_formed() {
             return Denied(Rule::Malformed);
         }
-        if self.forbidden.index.allows(&access) {
+        if self.forbidden.allow(&access) {
             return Denied(Rule::Forbidden);
         }
         match self.mode {
@@ -177,19 +142,34 @@ impl Gate {
             }
             SecurityMode::Permissive | SecurityMode::Strict => {}
         }
+        if context.trust == TrustLevel::Development {
+            return Allowed(Rule::DevelopmentTrust);
+        }
         if granted {
             return Allowed(Rule::Grant);
         }
-        self.ask_policy(context, access)
+        self.ask_policy(context, access, || rights.ended().matches(&access).is_some())
     }
 
-    fn ask_policy(&self, context: &SecurityContext, access: Access<'_>) -> PermissionResult {
+    /// What is left when no grant allows it; `had_ended` tells whether one did.
+    fn ask_policy(
+        &self,
+        context: &SecurityContext,
+        access: Access<'_>,
+        had_ended: impl FnOnce() -> bool,
+    ) -> PermissionResult {
         match self.policy.decide(&PermissionRequest { context, access }) {
             Some(Verdict::Allow) => PermissionResult::Allowed(Rule::Policy),
             Some(Verdict::Deny) => PermissionResult::Denied(Rule::Policy),
+            None if had_ended() => PermissionResult::Denied(Rule::Ended),
             None => PermissionResult::Denied(Rule::Default),
         }
     }
+}
+
+/// Whether a grant would have helped.
+fn is_missing(rule: Rule) -> bool {
+    matches!(rule, Rule::Default | Rule::Ended)
 }
 
 fn is_own_storage(context: &SecurityContext, access: Access<'_>) -> bool {
@@ -336,6 +316,45 @@ mod tests {
         check(&permissive(), OWN, Denied(Rule::Default));
         check(&Case { trust: TrustLevel::Trusted, ..permissive() }, OWN, Allowed(Rule::PermissiveMode));
         check(&Case { trust: TrustLevel::Trusted, ..permissive() }, GREETER, Denied(Rule::Default));
+
+        let trusted = || Case { trust: TrustLevel::Development, ..strict() };
+        check(&trusted(), GREETER, Allowed(Rule::DevelopmentTrust));
+        check(&Case { policy: Some(Verdict::Deny), ..trusted() }, GREETER, Allowed(Rule::DevelopmentTrust));
+        check(&Case { forbidden: &["messaging:acme/*"], ..trusted() }, GREETER, Denied(Rule::Forbidden));
+        check(&trusted(), Access::Messaging { address: "*" }, Denied(Rule::Malformed));
+    }
+
+    #[test]
+    fn a_grant_that_has_ended_is_denied_as_such() {
+        let gate = |policy: Arc<dyn SecurityPolicy>| {
+            Gate::new(SecurityMode::Strict, CapabilitySet::new(), policy, Arc::new(Recorded::default()))
+        };
+        let (context, grants) = (context(TrustLevel::Unknown), Grants::default());
+        let (storage, topics) =
+            ("storage:acme/counter".parse().unwrap(), "messaging:news.**".parse().unwrap());
+        let hour = std::time::Duration::from_secs(3_600);
+        grants.grant_until(&storage, SystemTime::now() + hour);
+        grants.grant_until(&topics, SystemTime::now() + hour);
+        let subscribe = |gate: &Gate| {
+            let denied = gate.demand_subscription(&context, &grants, &"news.*".parse().unwrap());
+            denied.map_err(|denial| denial.rule())
+        };
+        let alone = gate(Arc::new(GrantsOnly));
+        assert_eq!(alone.check(&context, &grants, OWN), PermissionResult::Allowed(Rule::Grant));
+        assert_eq!(subscribe(&alone), Ok(()));
+        grants.grant_until(&storage, SystemTime::now() - hour);
+        grants.grant_until(&topics, SystemTime::now() - hour);
+        assert_eq!(alone.check(&context, &grants, OWN), PermissionResult::Denied(Rule::Ended));
+        assert_eq!(subscribe(&alone), Err(Rule::Ended));
+        let denied = alone.demand(&context, &grants, OWN).unwrap_err().to_string();
+        assert!(
+            denied.contains("its grant has ended; to allow it, grant `storage:acme/counter`"),
+            "{denied}"
+        );
+        let kind = gate(Arc::new(Always(Verdict::Allow)));
+        assert_eq!(kind.check(&context, &grants, OWN), PermissionResult::Allowed(Rule::Policy));
+        grants.grant(&storage);
+        assert_eq!(alone.check(&context, &grants, OWN), PermissionResult::Allowed(Rule::Grant));
     }
 
     #[test]

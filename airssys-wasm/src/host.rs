@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 mod builder;
 mod component_ref;
@@ -24,6 +24,7 @@ use airssys_wasm_core::messaging::{Body, MessageId, Sender};
 use airssys_wasm_core::runtime::{
     CodeOrigin, ComponentHandle, EngineProfile, HostFunction, LoadOptions, Metering, RuntimeEngine,
 };
+use airssys_wasm_core::security::TrustLevel;
 use airssys_wasm_core::storage::{Durability, StorageBackend, StorageProfile};
 
 use self::lifecycle::Running;
@@ -173,7 +174,7 @@ impl Host {
     /// engine cannot enforce a limit of the component.
     pub async fn install(&self, installation: Installation) -> Result<ComponentInfo> {
         let shared = &self.0.shared;
-        let Installation { id, version, source, grants, config, limits, trust } = installation;
+        let Installation { id, version, source, grants, ends, config, limits, trust } = installation;
         let limits = limits.unwrap_or_else(|| shared.limits.clone());
         check_enforced(&shared.engine.profile(), &limits).map_err(|error| error.with("component", &id))?;
         self.check_free(&id)?;
@@ -198,6 +199,13 @@ impl Host {
             interface: component.interface().clone(),
             code: component.origin(),
         };
+        let granted = Grants::new(grants);
+        for (capability, end) in ends {
+            granted.grant_until(&capability, end);
+        }
+        if trust == TrustLevel::Development {
+            tracing::warn!(component = %id, "trusted as work in progress: whatever is not forbidden is allowed to it");
+        }
         let takes_replies = component.interface().export(interface::REPLIES).is_some();
         let installed = Arc::new(Installed {
             id: id.clone(),
@@ -207,7 +215,7 @@ impl Host {
             component,
             limits,
             config,
-            grants: Arc::new(Grants::new(grants)),
+            grants: Arc::new(granted),
             trust,
             takes_replies,
         });
@@ -269,6 +277,15 @@ impl Host {
     /// [`ComponentNotFound`](ErrorKind::ComponentNotFound).
     pub fn grant(&self, id: &ComponentId, capability: &Capability) -> Result<bool> {
         Ok(self.installed(id)?.grants.grant(capability))
+    }
+
+    /// Grants a capability until then by the wall clock, and no longer, whatever was granted before; from the component's next
+    /// host call on. False when it was granted until then before. What has ended is denied as such, also to running instances.
+    ///
+    /// # Errors
+    /// [`ComponentNotFound`](ErrorKind::ComponentNotFound).
+    pub fn grant_until(&self, id: &ComponentId, capability: &Capability, end: SystemTime) -> Result<bool> {
+        Ok(self.installed(id)?.grants.grant_until(capability, end))
     }
 
     /// Takes exactly this grant back, from the component's next host call on; false when it was not granted.

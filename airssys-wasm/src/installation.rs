@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use airssys_wasm_core::capability::{Capability, CapabilitySet};
 use airssys_wasm_core::component::{
@@ -20,6 +21,8 @@ pub struct Installation {
     pub(crate) version: Version,
     pub(crate) source: Source,
     pub(crate) grants: CapabilitySet,
+    /// Grants that have an end.
+    pub(crate) ends: Vec<(Capability, SystemTime)>,
     pub(crate) config: ComponentConfig,
     pub(crate) limits: Option<ResourceLimits>,
     pub(crate) trust: TrustLevel,
@@ -75,6 +78,7 @@ impl Installation {
             version: Version::new(0, 1, 0),
             source: source.into(),
             grants: CapabilitySet::new(),
+            ends: Vec::new(),
             config: ComponentConfig::new(),
             limits: None,
             trust: TrustLevel::Unknown,
@@ -92,6 +96,13 @@ impl Installation {
     #[must_use]
     pub fn grant(mut self, capability: Capability) -> Self {
         self.grants.grant(capability);
+        self
+    }
+
+    /// Grants a capability until then by the wall clock, and no longer, even if it is granted otherwise, too.
+    #[must_use]
+    pub fn grant_until(mut self, capability: Capability, end: SystemTime) -> Self {
+        self.ends.push((capability, end));
         self
     }
 
