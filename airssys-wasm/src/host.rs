@@ -170,17 +170,20 @@ impl Host {
     ///
     /// # Errors
     /// [`ComponentLoadFailed`](ErrorKind::ComponentLoadFailed) with a [`LoadFault`](airssys_wasm_core::error::LoadFault); [`ErrorKind::Io`] when the file cannot be read;
-    /// [`Limit::ComponentSize`]; [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) when the id is taken, or when the
+    /// [`Limit::ComponentSize`]; [`CapabilityDenied`](ErrorKind::CapabilityDenied) when the binary is not the one that is
+    /// [meant](Installation::digest); [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) when the id is taken, or when the
     /// engine cannot enforce a limit of the component.
     pub async fn install(&self, installation: Installation) -> Result<ComponentInfo> {
         let shared = &self.0.shared;
-        let Installation { id, version, source, grants, ends, config, limits, trust } = installation;
+        let Installation { id, version, source, grants, ends, config, limits, trust, digest: meant } =
+            installation;
         let limits = limits.unwrap_or_else(|| shared.limits.clone());
         check_enforced(&shared.engine.profile(), &limits).map_err(|error| error.with("component", &id))?;
         self.check_free(&id)?;
         let described = source.describe();
         let fail = |error: WasmError| error.with("component", &id);
         let (wasm, digest) = artifact::read(source, shared.max_component_size).await.map_err(fail)?;
+        check_meant(meant, digest).map_err(fail)?;
         let metering = if limits.fuel.is_some() { Metering::Fuel } else { Metering::Off };
         let component = match self.loaded(&digest, metering) {
             Some(component) => component,
@@ -368,6 +371,17 @@ impl Component {
 
 fn not_installed(id: &ComponentId) -> WasmError {
     WasmError::new(ErrorKind::ComponentNotFound, "find").with("component", id).advising("install it first")
+}
+
+fn check_meant(meant: Option<ArtifactDigest>, found: ArtifactDigest) -> Result<()> {
+    match meant {
+        Some(meant) if meant != found => Err(WasmError::new(ErrorKind::CapabilityDenied, "install")
+            .saying("the binary is not the one that was approved")
+            .with("approved", meant)
+            .with("found", found)
+            .advising("look at what has changed, and approve the new binary")),
+        _ => Ok(()),
+    }
 }
 
 fn already_installed(id: &ComponentId) -> WasmError {

@@ -26,6 +26,8 @@ pub struct Installation {
     pub(crate) config: ComponentConfig,
     pub(crate) limits: Option<ResourceLimits>,
     pub(crate) trust: TrustLevel,
+    /// The binary that is meant; any, when there is none.
+    pub(crate) digest: Option<ArtifactDigest>,
 }
 
 /// Where the binary is.
@@ -82,6 +84,7 @@ impl Installation {
             config: ComponentConfig::new(),
             limits: None,
             trust: TrustLevel::Unknown,
+            digest: None,
         }
     }
 
@@ -131,6 +134,13 @@ impl Installation {
     #[must_use]
     pub fn trust(mut self, trust: TrustLevel) -> Self {
         self.trust = trust;
+        self
+    }
+
+    /// The only binary that is meant. Another one is refused when it is installed, before anything of it is looked at.
+    #[must_use]
+    pub fn digest(mut self, digest: ArtifactDigest) -> Self {
+        self.digest = Some(digest);
         self
     }
 

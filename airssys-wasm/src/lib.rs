@@ -50,6 +50,7 @@ mod worker;
 pub mod audit;
 pub mod gate;
 pub mod manifest;
+pub mod rights;
 
 pub use airssys_wasm_core as core;
 pub use airssys_wasm_core::error::{Result, WasmError};
