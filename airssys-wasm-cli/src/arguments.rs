@@ -2,13 +2,17 @@
 
 use std::num::NonZeroU64;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use airssys_wasm::core::capability::Capability;
 use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
+use airssys_wasm::core::security::TrustLevel;
+use airssys_wasm::rights::moment;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::access::{self, OwnedAccess};
 use crate::engine::Engine;
 use crate::stores::{StoreAt, StoreKind};
 use crate::values::{ComponentPath, ConfigEntry, Grant, parse_duration};
@@ -36,6 +40,19 @@ pub(crate) enum Command {
     Run(Box<RunArguments>),
     /// Shows what a component imports, exports, and needs to be granted. Runs no code of it.
     Inspect(InspectArguments),
+    /// Tells what a component asks for, what it gets, and what would allow the rest. Runs no code of it.
+    ///
+    /// The exit code is 7 when it may not run, or when something that was asked about with --access is denied.
+    Explain(ExplainArguments),
+    /// Lists and changes what an operator decided about components, in a file of rights.
+    ///
+    /// `run --rights FILE` gives components what the file says. One that nobody has looked at does not run, nor does one whose
+    /// binary has changed since, or whose manifest asks for something new.
+    #[command(after_help = exit_code::help())]
+    Grants {
+        #[command(subcommand)]
+        command: GrantsCommand,
+    },
     /// Exports, imports, copies, verifies, measures and compacts stores.
     ///
     /// Each command has the store for itself while it runs: it is refused while a host has the store open.
@@ -99,8 +116,13 @@ pub(crate) struct RunArguments {
     #[arg(long, help_heading = "Rights")]
     pub(crate) grant_requested: bool,
 
+    /// A file with what an operator decided about each component; see `airssys-wasm grants`
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, help_heading = "Rights",
+          conflicts_with = "grant_requested")]
+    pub(crate) rights: Option<PathBuf>,
+
     /// Grants nothing, which is also the default
-    #[arg(long, conflicts_with_all = ["grant", "grant_requested"], help_heading = "Rights")]
+    #[arg(long, conflicts_with_all = ["grant", "grant_requested", "rights"], help_heading = "Rights")]
     pub(crate) deny_all: bool,
 
     /// Prints each decision about a right as a line of JSON on standard error
@@ -195,6 +217,165 @@ pub(crate) struct InspectArguments {
     /// How the result is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
+}
+
+#[derive(Debug, Parser)]
+#[command(after_help = exit_code::help())]
+pub(crate) struct ExplainArguments {
+    /// A component: a `.wasm` file, or a manifest (`Component.toml`)
+    #[arg(value_name = "[ID=]PATH", value_hint = clap::ValueHint::FilePath,
+          value_parser = OsStringValueParser::new().try_map(ComponentPath::parse))]
+    pub(crate) path: ComponentPath,
+
+    /// The file with what an operator decided
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) rights: Option<PathBuf>,
+
+    /// The configuration of the host, with its mode and what it forbids
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) host_config: Option<PathBuf>,
+
+    /// Asks the gate whether the component may do this: `storage:acme/counter`; repeatable
+    #[arg(long, value_name = "ACCESS", value_parser = access::parse)]
+    pub(crate) access: Vec<OwnedAccess>,
+
+    /// How the result is written
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+/// What is done with a file of rights.
+#[derive(Debug, Subcommand)]
+pub(crate) enum GrantsCommand {
+    /// Shows what was decided about every component, or about one
+    List {
+        /// The file of rights
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// Only this one
+        component: Option<ComponentId>,
+        /// How it is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Approves a component as it is now: its binary, and what its manifest asks for
+    Approve {
+        /// The file of rights; made when it is not there
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// The component: a `.wasm` file, or a manifest (`Component.toml`)
+        #[arg(value_name = "[ID=]PATH", value_hint = clap::ValueHint::FilePath,
+              value_parser = OsStringValueParser::new().try_map(ComponentPath::parse))]
+        path: ComponentPath,
+        /// Grants only this of what it asks for, and declines the rest; repeatable
+        #[arg(long, value_name = "CAPABILITY")]
+        only: Vec<Capability>,
+        /// When what is granted ends: `2027-01-31T12:00:00Z`
+        #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+        until: Option<SystemTime>,
+        /// How much its source is trusted from now on
+        #[arg(long, value_name = "LEVEL")]
+        trust: Option<Trust>,
+        /// Approves whatever binary it will have, too
+        #[arg(long)]
+        any_binary: bool,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Denies a component: it does not run
+    Deny {
+        /// The file of rights; made when it is not there
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// The component
+        component: ComponentId,
+        /// Why, for whoever asks
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Grants a capability
+    Add {
+        /// The file of rights; made when it is not there
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// The component
+        component: ComponentId,
+        /// What is granted: `storage:acme/counter`
+        capability: Capability,
+        /// When it ends: `2027-01-31T12:00:00Z`
+        #[arg(long, value_name = "MOMENT", value_parser = moment::parse)]
+        until: Option<SystemTime>,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Replaces a grant by a narrower one
+    Narrow {
+        /// The file of rights
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// The component
+        component: ComponentId,
+        /// What is granted now
+        from: Capability,
+        /// What is left of it
+        to: Capability,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Takes a grant back
+    Revoke {
+        /// The file of rights
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+        /// The component
+        component: ComponentId,
+        /// What is taken back
+        capability: Capability,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+}
+
+impl GrantsCommand {
+    /// How the result is written.
+    pub(crate) const fn output(&self) -> Format {
+        match self {
+            Self::List { output, .. }
+            | Self::Approve { output, .. }
+            | Self::Deny { output, .. }
+            | Self::Add { output, .. }
+            | Self::Narrow { output, .. }
+            | Self::Revoke { output, .. } => *output,
+        }
+    }
+}
+
+/// How much the source of a component is trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Trust {
+    /// Nobody vouches for it: it waits for review when anything changes
+    Unknown,
+    /// What its manifest asks for is granted without a review
+    Trusted,
+    /// One's own work in progress: whatever is not forbidden is allowed
+    Development,
+}
+
+impl From<Trust> for TrustLevel {
+    fn from(trust: Trust) -> Self {
+        match trust {
+            Trust::Unknown => Self::Unknown,
+            Trust::Trusted => Self::Trusted,
+            Trust::Development => Self::Development,
+        }
+    }
 }
 
 /// What is done with a store.

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use airssys_wasm::Installation;
 use airssys_wasm::core::capability::Capability;
-use airssys_wasm::core::component::{ComponentConfig, ComponentId};
+use airssys_wasm::core::component::{ArtifactDigest, ComponentConfig, ComponentId};
 use airssys_wasm::core::error::ErrorKind;
 use airssys_wasm::manifest::{Manifest, Wish};
+use airssys_wasm::rights::{Decision, Rights};
+use sha2::{Digest, Sha256};
 
 use crate::arguments::RunArguments;
 use crate::audit_lines::Denial;
@@ -16,6 +18,7 @@ use crate::exit_code::Exit;
 use crate::suggestions::did_you_mean;
 use crate::text;
 use crate::values::ComponentPath;
+use crate::{explain, inspect};
 
 /// One component, before it is installed.
 #[derive(Debug)]
@@ -24,6 +27,8 @@ pub(crate) struct Candidate {
     /// Its binary.
     pub(crate) wasm: PathBuf,
     pub(crate) manifest: Option<Manifest>,
+    /// As it was given: the manifest, or the binary.
+    path: PathBuf,
 }
 
 impl Candidate {
@@ -32,7 +37,7 @@ impl Candidate {
         let ComponentPath { id, path } = component;
         if path.extension() != Some(OsStr::new("toml")) {
             let id = id.clone().map_or_else(|| derived_id(path), Ok)?;
-            return Ok(Self { id, wasm: path.clone(), manifest: None });
+            return Ok(Self { id, wasm: path.clone(), manifest: None, path: path.clone() });
         }
         let manifest = Manifest::read(path).map_err(input_problem)?;
         if let Some(id) = id {
@@ -44,13 +49,24 @@ impl Candidate {
             id: manifest.package.id.clone(),
             wasm: manifest.package.component.clone(),
             manifest: Some(manifest),
+            path: path.clone(),
         })
+    }
+
+    /// As it was given: the manifest, or the binary.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What the author asks for.
     pub(crate) fn wishes(&self) -> &[Wish] {
         self.manifest.as_ref().map_or(&[], |manifest| &manifest.capabilities)
     }
+}
+
+/// What identifies a binary.
+pub(crate) fn digest_of(wasm: &[u8]) -> ArtifactDigest {
+    ArtifactDigest::from_bytes(Sha256::digest(wasm).into())
 }
 
 /// `local/` and the name of the file.
@@ -79,6 +95,8 @@ struct Planned {
     candidate: Candidate,
     grants: Vec<Capability>,
     config: ComponentConfig,
+    /// What the operator's file says.
+    decision: Option<Decision>,
 }
 
 impl Plan {
@@ -87,6 +105,9 @@ impl Plan {
         let mut plan = Self(Vec::new());
         for path in named_paths(arguments)? {
             plan.add(Candidate::find(&path)?)?;
+        }
+        if let Some(file) = &arguments.rights {
+            plan.admit(file)?;
         }
         if arguments.grant_requested {
             plan.grant_requested()?;
@@ -110,7 +131,25 @@ impl Plan {
                 .advising(format!("give one of them another: `ID={second}`")));
         }
         let config = candidate.manifest.as_ref().map(|manifest| manifest.config.clone()).unwrap_or_default();
-        self.0.push(Planned { candidate, grants: Vec::new(), config });
+        self.0.push(Planned { candidate, grants: Vec::new(), config, decision: None });
+        Ok(())
+    }
+
+    /// Gives each what the operator's file says, and refuses who waits for review.
+    fn admit(&mut self, file: &Path) -> Result<(), Problem> {
+        let rights = Rights::read(file).map_err(input_problem)?;
+        for planned in &mut self.0 {
+            let Candidate { id, wasm, .. } = &planned.candidate;
+            let digest = digest_of(&inspect::read(wasm).map_err(input_problem)?);
+            let decision = rights.admit(id, &digest, planned.candidate.wishes()).map_err(|review| {
+                let path = planned.candidate.path();
+                Problem::usage(format!("`{id}` may not run: {review}"))
+                    .exiting(Exit::Denied)
+                    .advising(format!("to see what it asks for: {}", explain::explain_command(file, path)))
+                    .advising(format!("to approve it: {}", explain::approve(file, path)))
+            })?;
+            planned.decision = Some(decision);
+        }
         Ok(())
     }
 
@@ -159,7 +198,13 @@ impl Plan {
             };
             let installation =
                 installation.config(planned.config.clone()).grant_all(planned.grants.iter().cloned());
-            let own_limits = planned.candidate.manifest.as_ref().and_then(|manifest| manifest.limits.clone());
+            let installation = match &planned.decision {
+                Some(decision) => decision.apply(installation),
+                None => installation,
+            };
+            let decided = planned.decision.as_ref().and_then(|decision| decision.limits.clone());
+            let asked = || planned.candidate.manifest.as_ref().and_then(|manifest| manifest.limits.clone());
+            let own_limits = decided.or_else(asked);
             match own_limits {
                 Some(mut limits) => {
                     arguments.limits.apply(&mut limits);
@@ -170,9 +215,15 @@ impl Plan {
         })
     }
 
-    /// The option that would allow what was denied.
-    pub(crate) fn grant_option(&self, denial: &Denial) -> Option<String> {
+    /// The option, or the command on the file of rights, that would allow what was denied.
+    pub(crate) fn grant_option(&self, denial: &Denial, rights: Option<&Path>) -> Option<String> {
         let capability = denial.capability.as_ref()?;
+        if let Some(file) = rights {
+            return Some(format!(
+                "to allow it: {}",
+                explain::add_command(file, &denial.component, capability)
+            ));
+        }
         let word = if denial.component == *self.first() {
             text::shell_word(capability)
         } else {

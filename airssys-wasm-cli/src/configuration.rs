@@ -21,7 +21,7 @@ pub(crate) fn host_config(arguments: &RunArguments) -> Result<HostConfig, Proble
     Ok(config)
 }
 
-fn read(path: &Path) -> Result<HostConfig, Problem> {
+pub(crate) fn read(path: &Path) -> Result<HostConfig, Problem> {
     let refuse = |what: &str| Problem::usage(format!("the host configuration `{}` {what}", path.display()));
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
     let parse: fn(&str) -> Result<HostConfig, String> = match extension {

@@ -6,17 +6,16 @@ use std::path::Path;
 
 use airssys_wasm::WasmError;
 use airssys_wasm::core::capability::CapabilityKind;
-use airssys_wasm::core::component::{ArtifactDigest, ByteSize, ComponentId};
+use airssys_wasm::core::component::{ByteSize, ComponentId};
 use airssys_wasm::core::config::RuntimeConfig;
 use airssys_wasm::core::error::{ErrorKind, Limit};
 use airssys_wasm::core::interface::{COMPONENT, WORLD_EXPORTS, WitInstance, WitInterface, check_exports};
 use airssys_wasm::core::runtime::{EngineProfile, LoadOptions, RuntimeEngine};
 use airssys_wasm::manifest::Wish;
 use serde::Serialize;
-use sha2::{Digest, Sha256};
 
 use crate::arguments::{Format, InspectArguments};
-use crate::components::{Candidate, input_problem};
+use crate::components::{Candidate, digest_of, input_problem};
 use crate::diagnostics::{Problem, ProblemData};
 use crate::engine;
 use crate::exit_code::Exit;
@@ -64,7 +63,7 @@ fn load(engine: &dyn RuntimeEngine, wasm: &[u8]) -> Result<WitInterface, WasmErr
 }
 
 /// The binary, unless it is larger than a host would take.
-fn read(path: &Path) -> Result<Vec<u8>, WasmError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, WasmError> {
     let fail = |cause: io::Error| {
         WasmError::new(ErrorKind::Io, "read component")
             .saying("the file cannot be read")
@@ -147,7 +146,7 @@ impl<'a> Findings<'a> {
         Self {
             id: candidate.id.as_str(),
             path: candidate.wasm.display().to_string(),
-            digest: ArtifactDigest::from_bytes(Sha256::digest(wasm).into()).to_string(),
+            digest: digest_of(wasm).to_string(),
             size: wasm.len() as u64,
             engine: Engine { name: engine.name, version: engine.version },
             contract: Contract { met: contract.is_none(), error: contract.map(Problem::data) },

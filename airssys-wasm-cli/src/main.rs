@@ -8,6 +8,7 @@ use clap::CommandFactory;
 use crate::arguments::{Arguments, Command};
 use crate::exit_code::Exit;
 
+mod access;
 mod arguments;
 mod audit_lines;
 mod components;
@@ -16,6 +17,8 @@ mod conformance;
 mod diagnostics;
 mod engine;
 mod exit_code;
+mod explain;
+mod grants;
 mod inspect;
 mod interrupt;
 mod logs;
@@ -34,6 +37,8 @@ fn main() -> process::ExitCode {
     let exit = match arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Grants { command } => grants::run(&command),
         Command::Storage { command } => storage::run(&command),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Completions { shell } => {

@@ -201,7 +201,7 @@ impl<'a> Session<'a> {
     fn explain(&self, error: WasmError) -> Problem {
         let mut problem = Problem::from(error);
         for denial in self.decisions.take_denials() {
-            match self.plan.grant_option(&denial) {
+            match self.plan.grant_option(&denial, self.arguments.rights.as_deref()) {
                 Some(option) => problem = problem.advising(option),
                 None => warn_of(&denial, ""),
             }
@@ -212,7 +212,10 @@ impl<'a> Session<'a> {
     /// Tells what was denied to components that went on all the same.
     fn warn_of_denials(&self) {
         for denial in self.decisions.take_denials() {
-            warn_of(&denial, &self.plan.grant_option(&denial).unwrap_or_default());
+            warn_of(
+                &denial,
+                &self.plan.grant_option(&denial, self.arguments.rights.as_deref()).unwrap_or_default(),
+            );
         }
     }
 
