@@ -36,7 +36,7 @@ fn explain_to(arguments: &ExplainArguments, report: &mut Report) -> Result<Exit,
     let config = arguments.host_config.as_deref().map(configuration::read).transpose()?.unwrap_or_default();
     let rights = arguments.rights.as_deref().map(Rights::read).transpose().map_err(input_problem)?;
     let review = rights.as_ref().map(|rights| rights.admit(&candidate.id, &digest, candidate.wishes()));
-    let found = Explanation::new(arguments, &candidate, digest, &config, rights.as_ref(), review);
+    let found = Explanation::new(arguments, &candidate, digest, &config, rights.as_ref(), review.as_ref());
     match arguments.output {
         Format::Json => report.object(&found)?,
         Format::Text => found.lines().iter().try_for_each(|line| report.line(line))?,
@@ -92,13 +92,13 @@ impl Explanation {
         digest: ArtifactDigest,
         config: &HostConfig,
         rights: Option<&Rights>,
-        review: Option<Result<Decision, Review>>,
+        review: Option<&Result<Decision, Review>>,
     ) -> Self {
         let nothing = Decision::default();
         // What a component that waits was given before is shown all the same.
         let decided = rights.and_then(|rights| rights.components.get(&candidate.id)).unwrap_or(&nothing);
-        let decision = review.as_ref().and_then(|review| review.as_ref().ok()).unwrap_or(decided);
-        let waits = review.as_ref().and_then(|review| review.as_ref().err());
+        let decision = review.and_then(|review| review.as_ref().ok()).unwrap_or(decided);
+        let waits = review.and_then(|review| review.as_ref().err());
         let to_allow = |capability: &str| match &arguments.rights {
             Some(file) => add_command(file, &candidate.id, capability),
             None => format!("airssys-wasm run --grant {}", text::shell_word(capability)),
