@@ -21,7 +21,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let place = Place::new();
-        fs::copy(guest("counter"), place.path("counter.wasm")).unwrap();
+        fs::copy(guest("counter"), place.path("counter.wasm")).expect("the guest can be copied");
         let manifest = place.file("Component.toml", manifest(&[STORAGE, MESSAGING]));
         let rights = text(&place.path("rights.toml"));
         Self { place, manifest, rights }
