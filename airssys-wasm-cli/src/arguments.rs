@@ -4,6 +4,7 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use airssys_wasm::audit::Seal;
 use airssys_wasm::core::capability::Capability;
 use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
 use airssys_wasm::core::security::TrustLevel;
@@ -52,6 +53,12 @@ pub(crate) enum Command {
     Grants {
         #[command(subcommand)]
         command: GrantsCommand,
+    },
+    /// Reads the audit trails that `run --audit-trail` writes.
+    #[command(after_help = exit_code::help())]
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Exports, imports, copies, verifies, measures and compacts stores.
     ///
@@ -128,6 +135,10 @@ pub(crate) struct RunArguments {
     /// Prints each decision about a right as a line of JSON on standard error
     #[arg(long, help_heading = "Rights")]
     pub(crate) audit: bool,
+
+    /// Writes each decision about a right to the audit trail in this folder; see `airssys-wasm audit`
+    #[arg(long, value_name = "FOLDER", value_hint = clap::ValueHint::DirPath, help_heading = "Rights")]
+    pub(crate) audit_trail: Option<PathBuf>,
 
     /// Sets a configuration key of the component ID, or else of the one of the first PATH; repeatable
     #[arg(long, value_name = "[ID:]KEY=VALUE", help_heading = "Settings")]
@@ -242,6 +253,45 @@ pub(crate) struct ExplainArguments {
     /// How the result is written
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
+}
+
+/// What is done with an audit trail.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Reads a trail to its end, and finds every record that was changed, left out, doubled or moved
+    ///
+    /// That records were cut off at the end shows with --expect-head only: keep the head elsewhere. The exit code is 9 when something
+    /// is wrong.
+    Verify {
+        /// The folder of the trail
+        #[arg(value_hint = clap::ValueHint::DirPath)]
+        folder: PathBuf,
+        /// The hash of a record that was the last one once
+        #[arg(long, value_name = "HASH")]
+        expect_head: Option<Seal>,
+        /// How the result is written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
+    /// Verifies a trail, and shows its last records
+    Tail {
+        /// The folder of the trail
+        #[arg(value_hint = clap::ValueHint::DirPath)]
+        folder: PathBuf,
+        /// How many of those that are shown at all
+        #[arg(short, long, value_name = "N", default_value_t = 20)]
+        number: usize,
+        /// Only those about this component
+        #[arg(long, value_name = "ID")]
+        component: Option<ComponentId>,
+        /// Only those that tell this; repeatable
+        #[arg(long, value_name = "ACT",
+              value_parser = PossibleValuesParser::new(["opened", "allowed", "denied", "counted", "closed"]))]
+        act: Vec<String>,
+        /// How they are written
+        #[arg(long, value_name = "FORMAT", default_value = "text")]
+        output: Format,
+    },
 }
 
 /// What is done with a file of rights.

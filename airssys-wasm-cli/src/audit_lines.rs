@@ -4,6 +4,8 @@ use std::io::{self, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::UNIX_EPOCH;
 
+use airssys_wasm::WasmError;
+use airssys_wasm::audit::AuditTrail;
 use airssys_wasm::core::capability::{Access, Capability};
 use airssys_wasm::core::component::ComponentId;
 use airssys_wasm::core::security::{AuditEvent, AuditSink, Rule};
@@ -16,6 +18,7 @@ const REMEMBERED: usize = 16;
 #[derive(Debug)]
 pub(crate) struct Decisions {
     print: bool,
+    trail: Option<AuditTrail>,
     denials: Mutex<Vec<Denial>>,
 }
 
@@ -45,9 +48,17 @@ struct Line<'a> {
 }
 
 impl Decisions {
-    /// Prints each decision to standard error if `print` is set.
-    pub(crate) fn new(print: bool) -> Self {
-        Self { print, denials: Mutex::default() }
+    /// Prints each decision to standard error if `print` is set, and writes each to the trail, if there is one.
+    pub(crate) fn new(print: bool, trail: Option<AuditTrail>) -> Self {
+        Self { print, trail, denials: Mutex::default() }
+    }
+
+    /// Waits until the trail is on the disk.
+    ///
+    /// # Errors
+    /// Those of the trail.
+    pub(crate) fn sync(&self) -> Result<(), WasmError> {
+        self.trail.as_ref().map_or(Ok(()), AuditTrail::sync)
     }
 
     /// What was denied since the last call, each thing once.
@@ -65,6 +76,9 @@ impl Decisions {
 
 impl AuditSink for Decisions {
     fn record(&self, event: &AuditEvent<'_>) {
+        if let Some(trail) = &self.trail {
+            trail.record(event);
+        }
         let allowed = event.result.is_allowed();
         if allowed && !self.print {
             return;
@@ -99,28 +113,13 @@ fn print(event: &AuditEvent<'_>, access: &str, grant: Option<&str>) {
         instance: event.context.instance.to_string(),
         digest: event.context.digest.to_string(),
         access,
-        rule: rule_name(event.result.rule()),
+        rule: event.result.rule().name(),
         grant,
     };
     if let Ok(mut line) = serde_json::to_string(&line) {
         line.push('\n');
         // The line is for whoever reads standard error; where nobody does, there is nobody to tell.
         let _ = io::stderr().write_all(line.as_bytes());
-    }
-}
-
-fn rule_name(rule: Rule) -> &'static str {
-    match rule {
-        Rule::Malformed => "malformed",
-        Rule::Forbidden => "forbidden",
-        Rule::DevelopmentMode => "development-mode",
-        Rule::PermissiveMode => "permissive-mode",
-        Rule::DevelopmentTrust => "development-trust",
-        Rule::Grant => "grant",
-        Rule::Policy => "policy",
-        Rule::Ended => "ended",
-        Rule::Default => "default",
-        _ => "other",
     }
 }
 
@@ -135,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_denial_is_remembered_once_with_what_would_allow_it() {
-        let decisions = Decisions::new(false);
+        let decisions = Decisions::new(false, None);
         let context = SecurityContext {
             instance: InstanceId::new("acme/counter".parse().unwrap(), Version::new(1, 0, 0), 1),
             digest: ArtifactDigest::from_bytes([0; 32]),

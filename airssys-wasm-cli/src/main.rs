@@ -10,6 +10,7 @@ use crate::exit_code::Exit;
 
 mod access;
 mod arguments;
+mod audit;
 mod audit_lines;
 mod components;
 mod configuration;
@@ -37,6 +38,7 @@ fn main() -> process::ExitCode {
     let exit = match arguments::parse().command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Inspect(arguments) => inspect::inspect(&arguments),
+        Command::Audit { command } => audit::run(&command),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Grants { command } => grants::run(&command),
         Command::Storage { command } => storage::run(&command),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use airssys_wasm::audit::AuditTrail;
 use airssys_wasm::core::component::ComponentId;
 use airssys_wasm::core::error::ErrorKind;
 use airssys_wasm::core::messaging::Body;
@@ -71,7 +72,8 @@ impl<'a> Session<'a> {
         let config = configuration::host_config(arguments)?;
         let plan = Plan::make(arguments)?;
         let schedule = Schedule::make(&arguments.words, &plan)?;
-        let decisions = Arc::new(Decisions::new(arguments.audit));
+        let trail = arguments.audit_trail.as_ref().map(AuditTrail::open).transpose()?;
+        let decisions = Arc::new(Decisions::new(arguments.audit, trail));
         let engine = engine::make(arguments.engine, &config.runtime)?;
         let building = Host::builder()
             .config(config)
@@ -121,6 +123,10 @@ impl<'a> Session<'a> {
                     exit.get_or_insert(problem_exit);
                 }
             }
+        }
+        if let Err(error) = self.decisions.sync() {
+            let problem_exit = self.report.problem(&error.into());
+            exit.get_or_insert(problem_exit);
         }
         exit.unwrap_or(if end == End::Interrupted { Exit::Interrupted } else { Exit::Success })
     }

@@ -130,6 +130,23 @@ pub enum Rule {
     Default,
 }
 
+impl Rule {
+    /// A stable name, in kebab-case.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Forbidden => "forbidden",
+            Self::DevelopmentMode => "development-mode",
+            Self::PermissiveMode => "permissive-mode",
+            Self::DevelopmentTrust => "development-trust",
+            Self::Grant => "grant",
+            Self::Policy => "policy",
+            Self::Ended => "ended",
+            Self::Default => "default",
+        }
+    }
+}
+
 impl fmt::Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -1,10 +1,18 @@
-//! The gate's decisions, kept in memory for whoever wants to look.
+//! The gate's decisions: kept in memory for whoever wants to look, and written to a trail that cannot be changed unnoticed.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use airssys_wasm_core::component::{ArtifactDigest, InstanceId};
 use airssys_wasm_core::security::{AuditEvent, AuditSink, PermissionResult};
+
+mod chain;
+mod trail;
+mod verify;
+
+pub use chain::{Act, Decided, Seal, TrailRecord};
+pub use trail::AuditTrail;
+pub use verify::{TrailFault, TrailReport, verify};
 
 /// One decision of the gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
