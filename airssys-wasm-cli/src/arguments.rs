@@ -286,7 +286,9 @@ pub(crate) enum AuditCommand {
         component: Option<ComponentId>,
         /// Only those that tell this; repeatable
         #[arg(long, value_name = "ACT",
-              value_parser = PossibleValuesParser::new(["opened", "allowed", "denied", "counted", "closed"]))]
+              value_parser = PossibleValuesParser::new([
+                  "opened", "allowed", "denied", "installed", "granted", "revoked", "started", "ended", "stopped", "counted", "closed",
+              ]))]
         act: Vec<String>,
         /// How they are written
         #[arg(long, value_name = "FORMAT", default_value = "text")]

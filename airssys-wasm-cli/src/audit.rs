@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use airssys_wasm::audit::{Act, Decided, TrailRecord, verify};
+use airssys_wasm::audit::{Act, Counted, Decided, TrailRecord, verify};
 use airssys_wasm::core::component::ComponentId;
 use serde::Serialize;
 
@@ -43,8 +43,8 @@ fn carry_out(command: &AuditCommand, report: &mut Report) -> Result<(), Problem>
         }
         AuditCommand::Tail { folder, number, component, act, output } => {
             let wanted = |record: &TrailRecord| {
-                component.as_ref().is_none_or(|component| component_of(record) == Some(component))
-                    && (act.is_empty() || act.iter().any(|act| act == name_of(record)))
+                component.as_ref().is_none_or(|component| record.act.component() == Some(component))
+                    && (act.is_empty() || act.iter().any(|act| act == record.act.name()))
             };
             let last = tail(folder, *number, wanted)?;
             last.iter().try_for_each(|record| match output {
@@ -98,24 +98,6 @@ fn tail(
     Ok(last)
 }
 
-fn component_of(record: &TrailRecord) -> Option<&ComponentId> {
-    match &record.act {
-        Act::Allowed(decided) | Act::Denied(decided) => Some(&decided.component),
-        Act::Counted { component, .. } => component.as_ref(),
-        Act::Opened { .. } | Act::Closed => None,
-    }
-}
-
-fn name_of(record: &TrailRecord) -> &'static str {
-    match record.act {
-        Act::Opened { .. } => "opened",
-        Act::Allowed(_) => "allowed",
-        Act::Denied(_) => "denied",
-        Act::Counted { .. } => "counted",
-        Act::Closed => "closed",
-    }
-}
-
 fn line(record: &TrailRecord) -> String {
     let what = match &record.act {
         Act::Opened { torn: None } | Act::Closed => String::new(),
@@ -126,13 +108,29 @@ fn line(record: &TrailRecord) -> String {
         | Act::Denied(Decided { instance, access, rule, .. }) => {
             format!("{instance} {access} ({rule})")
         }
-        Act::Counted { count, allowed, component, rule, until } => {
-            let verdict = if *allowed { "allowed" } else { "denied" };
+        Act::Installed { component, version, digest } => format!("{component}@{version} {digest}"),
+        Act::Granted { component, capability, until: None } | Act::Revoked { component, capability } => {
+            format!("{component} {capability}")
+        }
+        Act::Granted { component, capability, until: Some(until) } => {
+            format!("{component} {capability} until {until}")
+        }
+        Act::Started { component } | Act::Stopped { component } => component.to_string(),
+        Act::Ended { instance, kind, detail, .. } => {
+            let detail = detail.as_ref().map_or_else(String::new, |detail| format!(", {detail}"));
+            format!("{instance} ({kind}{detail})")
+        }
+        Act::Counted { count, what, component, rule, until } => {
+            let verdict = match what {
+                Counted::Allowed => "allowed",
+                Counted::Denied => "denied",
+                Counted::Happened => "events",
+            };
             let who = component.as_ref().map_or("several components", ComponentId::as_str);
             let rule = rule.as_deref().map_or_else(String::new, |rule| format!(" ({rule})"));
-            format!("{count} more {verdict} to {who}{rule} until {until}")
+            format!("{count} more {verdict} of {who}{rule} until {until}")
         }
     };
     let TrailRecord { number, at, .. } = record;
-    text::line(format!("{number} {at} {:<7} {what}", name_of(record)).trim_end())
+    text::line(format!("{number} {at} {:<9} {what}", record.act.name()).trim_end())
 }

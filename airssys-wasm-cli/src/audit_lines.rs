@@ -8,7 +8,7 @@ use airssys_wasm::WasmError;
 use airssys_wasm::audit::AuditTrail;
 use airssys_wasm::core::capability::{Access, Capability};
 use airssys_wasm::core::component::ComponentId;
-use airssys_wasm::core::security::{AuditEvent, AuditSink, Rule};
+use airssys_wasm::core::security::{AuditEvent, AuditSink, HostEvent, Rule};
 use serde::Serialize;
 
 /// The most denials that are remembered between two messages.
@@ -93,6 +93,12 @@ impl AuditSink for Decisions {
         }
         if !allowed {
             self.remember(Denial { component: event.context.component().clone(), access, rule, capability });
+        }
+    }
+
+    fn happened(&self, event: &HostEvent<'_>) {
+        if let Some(trail) = &self.trail {
+            trail.happened(event);
         }
     }
 }

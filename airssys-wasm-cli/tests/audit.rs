@@ -23,15 +23,35 @@ fn what_was_decided_is_in_the_trail_and_cannot_be_changed_unnoticed() {
     assert_eq!(denied.code, Some(0));
     assert_eq!(denied.stdout.lines().count(), 1, "{}", denied.stdout);
     assert!(
-        denied.stdout.contains(" denied  local/counter@0.1.0#1 storage:local/counter (default)"),
+        denied.stdout.contains(" denied    local/counter@0.1.0#1 storage:local/counter (default)"),
         "{}",
         denied.stdout
     );
     let all = airssys(&["audit", "tail", &trail, "--output", "json"]);
     let acts: Vec<_> =
         all.json().iter().map(|record| record["act"].as_str().unwrap_or_default().to_owned()).collect();
-    assert_eq!(acts.first().map(String::as_str), Some("opened"));
-    assert_eq!(acts.last().map(String::as_str), Some("closed"));
+    let expected = ["opened", "installed", "granted", "started", "allowed", "allowed", "stopped", "closed"];
+    assert_eq!(acts[..8], expected);
+    assert_eq!(acts[12], "denied");
+    let trapped = text(&place.path("trapped"));
+    let hostile = airssys(&[
+        "run",
+        &guest("hostile"),
+        "--audit-trail",
+        &trapped,
+        "-m",
+        "panic",
+        "-m",
+        "ok",
+        "--keep-going",
+    ]);
+    hostile.ended(4, "ok\n");
+    let ended = airssys(&["audit", "tail", &trapped, "--act", "ended"]);
+    assert!(
+        ended.stdout.contains("local/hostile@0.1.0#1 (component-trapped, Trap(Unreachable))"),
+        "{}",
+        ended.stdout
+    );
     assert_eq!(airssys(&["audit", "tail", &trail, "-n", "2"]).stdout.lines().count(), 2);
     airssys(&["audit", "tail", &trail, "-n", "0"]).ended(0, "");
 
@@ -48,7 +68,7 @@ fn what_was_decided_is_in_the_trail_and_cannot_be_changed_unnoticed() {
     airssys(&["audit", "verify", &trail]).ended(9, "").told(&[
         "it was changed",
         "audit-000001.jsonl",
-        "line: 2",
+        "line: 3",
     ]);
     run("storage:local/counter").ended(0, "1\n");
     fs::write(&path, lines[1..].concat()).unwrap();

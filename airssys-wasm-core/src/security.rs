@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use crate::capability::Access;
-use crate::component::{ArtifactDigest, ComponentId, InstanceId};
+use crate::capability::{Access, Capability};
+use crate::component::{ArtifactDigest, ComponentId, InstanceId, Version};
+use crate::error::WasmError;
 
 /// How strictly the gate decides where nothing was said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -203,10 +204,59 @@ pub struct AuditEvent<'a> {
     pub result: PermissionResult,
 }
 
+/// Something that happened to a component, beside the decisions about it; borrowed likewise.
+#[derive(Clone, Copy, Debug)]
+pub struct HostEvent<'a> {
+    /// When, by the wall clock.
+    pub at: SystemTime,
+    /// To whom.
+    pub component: &'a ComponentId,
+    /// What.
+    pub act: HostAct<'a>,
+}
+
+/// What happened to a component.
+#[derive(Clone, Copy, Debug)]
+pub enum HostAct<'a> {
+    /// It was installed. What it was granted then follows.
+    Installed {
+        /// Its version.
+        version: &'a Version,
+        /// Its binary.
+        digest: &'a ArtifactDigest,
+    },
+    /// Something was granted to it.
+    Granted {
+        /// What.
+        capability: &'a Capability,
+        /// When that ends; never, when there is no such moment.
+        until: Option<SystemTime>,
+    },
+    /// A grant was taken back.
+    Revoked {
+        /// Which.
+        capability: &'a Capability,
+    },
+    /// It came up, and takes messages.
+    Started,
+    /// An instance of it was ended in the middle of a call, or did not come up.
+    Ended {
+        /// Which.
+        instance: &'a InstanceId,
+        /// By what: a trap, a deadline, a limit, an end that was asked for.
+        error: &'a WasmError,
+    },
+    /// It takes no more messages.
+    Stopped,
+}
+
 /// Where the decisions of the gate are recorded: every one, allowed or denied.
 ///
 /// It is called on the message path, before the effect that was asked for takes place: it must not block for long.
 pub trait AuditSink: fmt::Debug + Send + Sync {
     /// Takes a record of the event.
     fn record(&self, event: &AuditEvent<'_>);
+
+    /// Takes a record of what happened to a component. A sink that keeps decisions alone leaves it at that.
+    fn happened(&self, _event: &HostEvent<'_>) {}
 }

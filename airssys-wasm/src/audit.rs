@@ -10,7 +10,7 @@ mod chain;
 mod trail;
 mod verify;
 
-pub use chain::{Act, Decided, Seal, TrailRecord};
+pub use chain::{Act, Counted, Decided, Seal, TrailRecord};
 pub use trail::AuditTrail;
 pub use verify::{TrailFault, TrailReport, verify};
 

@@ -11,8 +11,8 @@ use airssys_wasm_core::capability::{Access, Capability, CapabilitySet, TopicPatt
 use airssys_wasm_core::component::ComponentId;
 use airssys_wasm_core::error::{ErrorKind, WasmError};
 use airssys_wasm_core::security::{
-    AuditEvent, AuditSink, PermissionRequest, PermissionResult, Rule, SecurityContext, SecurityMode,
-    SecurityPolicy, TrustLevel, Verdict,
+    AuditEvent, AuditSink, HostAct, HostEvent, PermissionRequest, PermissionResult, Rule, SecurityContext,
+    SecurityMode, SecurityPolicy, TrustLevel, Verdict,
 };
 
 pub use crate::grants::Grants;
@@ -49,6 +49,11 @@ impl Gate {
         let result = self.decide(context, grants, access, at);
         self.audit.record(&AuditEvent { at, context, access, result });
         result
+    }
+
+    /// Records what happened to a component.
+    pub(crate) fn happened(&self, component: &ComponentId, act: HostAct<'_>) {
+        self.audit.happened(&HostEvent { at: SystemTime::now(), component, act });
     }
 
     /// As [`check`](Self::check), with the denial as an error that tells which grant would allow it.

@@ -24,7 +24,7 @@ use airssys_wasm_core::messaging::{Body, MessageId, Sender};
 use airssys_wasm_core::runtime::{
     CodeOrigin, ComponentHandle, EngineProfile, HostFunction, LoadOptions, Metering, RuntimeEngine,
 };
-use airssys_wasm_core::security::TrustLevel;
+use airssys_wasm_core::security::{HostAct, TrustLevel};
 use airssys_wasm_core::storage::{Durability, StorageBackend, StorageProfile};
 
 use self::lifecycle::Running;
@@ -202,9 +202,9 @@ impl Host {
             interface: component.interface().clone(),
             code: component.origin(),
         };
-        let granted = Grants::new(grants);
-        for (capability, end) in ends {
-            granted.grant_until(&capability, end);
+        let granted = Grants::new(grants.clone());
+        for (capability, end) in &ends {
+            granted.grant_until(capability, *end);
         }
         if trust == TrustLevel::Development {
             tracing::warn!(component = %id, "trusted as work in progress: whatever is not forbidden is allowed to it");
@@ -226,7 +226,15 @@ impl Host {
         if components.contains_key(&id) {
             return Err(already_installed(&id));
         }
-        components.insert(id, Component { installed, state: ComponentState::Installed, running: None });
+        let component = Component { installed, state: ComponentState::Installed, running: None };
+        components.insert(id.clone(), component);
+        let gate = &shared.gate;
+        gate.happened(&id, HostAct::Installed { version: &info.version, digest: &digest });
+        let for_good = grants.iter().filter(|capability| ends.iter().all(|(ends, _)| ends != *capability));
+        for_good.for_each(|capability| gate.happened(&id, HostAct::Granted { capability, until: None }));
+        for (capability, end) in &ends {
+            gate.happened(&id, HostAct::Granted { capability, until: Some(*end) });
+        }
         Ok(info)
     }
 
@@ -279,7 +287,11 @@ impl Host {
     /// # Errors
     /// [`ComponentNotFound`](ErrorKind::ComponentNotFound).
     pub fn grant(&self, id: &ComponentId, capability: &Capability) -> Result<bool> {
-        Ok(self.installed(id)?.grants.grant(capability))
+        let is_new = self.installed(id)?.grants.grant(capability);
+        if is_new {
+            self.0.shared.gate.happened(id, HostAct::Granted { capability, until: None });
+        }
+        Ok(is_new)
     }
 
     /// Grants a capability until then by the wall clock, and no longer, whatever was granted before; from the component's next
@@ -288,7 +300,11 @@ impl Host {
     /// # Errors
     /// [`ComponentNotFound`](ErrorKind::ComponentNotFound).
     pub fn grant_until(&self, id: &ComponentId, capability: &Capability, end: SystemTime) -> Result<bool> {
-        Ok(self.installed(id)?.grants.grant_until(capability, end))
+        let is_new = self.installed(id)?.grants.grant_until(capability, end);
+        if is_new {
+            self.0.shared.gate.happened(id, HostAct::Granted { capability, until: Some(end) });
+        }
+        Ok(is_new)
     }
 
     /// Takes exactly this grant back, from the component's next host call on; false when it was not granted.
@@ -296,7 +312,11 @@ impl Host {
     /// # Errors
     /// [`ComponentNotFound`](ErrorKind::ComponentNotFound).
     pub fn revoke(&self, id: &ComponentId, capability: &Capability) -> Result<bool> {
-        Ok(self.installed(id)?.grants.revoke(capability))
+        let was_granted = self.installed(id)?.grants.revoke(capability);
+        if was_granted {
+            self.0.shared.gate.happened(id, HostAct::Revoked { capability });
+        }
+        Ok(was_granted)
     }
 
     /// How a component is doing.

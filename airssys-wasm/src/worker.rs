@@ -9,6 +9,7 @@ use airssys_wasm_core::component::{ComponentId, ComponentInput};
 use airssys_wasm_core::error::{ErrorKind, LoadFault, MessagingFault, Result, WasmError};
 use airssys_wasm_core::messaging::{Body, MessageId, TraceContext};
 use airssys_wasm_core::runtime::{CallBudget, Component, ExecutionState};
+use airssys_wasm_core::security::HostAct;
 use airssys_wasm_core::security::{IsolationBoundary, SecurityContext};
 use futures_util::FutureExt;
 
@@ -74,6 +75,7 @@ impl Live {
             }
             Err(error) => {
                 context.begin(|unit| unit.begin(None, None, None));
+                ended(&context, &error);
                 Err(init_failed(&context, error))
             }
         }
@@ -84,6 +86,12 @@ fn init_failed(context: &InstanceContext, error: WasmError) -> WasmError {
     let failed = WasmError::unloadable(LoadFault::Init).with("instance", &context.security.instance);
     let blame = error.blame();
     failed.blaming(blame).because(error)
+}
+
+/// Records that an instance was ended.
+fn ended(context: &InstanceContext, error: &WasmError) {
+    let instance = &context.security.instance;
+    context.shared.gate.happened(context.id(), HostAct::Ended { instance, error });
 }
 
 fn killed(cell: &Cell) -> WasmError {
@@ -117,6 +125,7 @@ impl Worker {
             tokio::task::coop::consume_budget().await;
         }
         let ended = AssertUnwindSafe(self.shut_down()).catch_unwind().await;
+        self.shared.gate.happened(self.cell.id(), HostAct::Stopped);
         ended
             .unwrap_or_else(|panic| {
                 panicked(&*panic);
@@ -200,14 +209,17 @@ impl Worker {
             Some(Err(error)) => {
                 live.context.begin(|unit| unit.begin(None, None, None));
                 if live.instance.state() == ExecutionState::Poisoned {
+                    ended(&live.context, &error);
                     self.live = None;
                 }
                 Err(error)
             }
             None => {
                 live.context.begin(|unit| unit.begin(None, None, None));
+                let error = killed(&self.cell);
+                ended(&live.context, &error);
                 self.live = None;
-                Err(killed(&self.cell))
+                Err(error)
             }
         }
     }

@@ -86,12 +86,60 @@ pub enum Act {
     Allowed(Decided),
     /// The gate denied something.
     Denied(Decided),
-    /// Decisions that came faster than they could be written, counted.
+    /// A component was installed. What it was granted then follows.
+    Installed {
+        /// Which.
+        component: ComponentId,
+        /// Its version.
+        version: String,
+        /// Its binary.
+        digest: String,
+    },
+    /// Something was granted.
+    Granted {
+        /// To whom.
+        component: ComponentId,
+        /// What.
+        capability: String,
+        /// When that ends; never, when there is no such moment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        until: Option<String>,
+    },
+    /// A grant was taken back.
+    Revoked {
+        /// From whom.
+        component: ComponentId,
+        /// Which.
+        capability: String,
+    },
+    /// A component came up, and takes messages.
+    Started {
+        /// Which.
+        component: ComponentId,
+    },
+    /// An instance was ended in the middle of a call, or did not come up.
+    Ended {
+        /// Of which component.
+        component: ComponentId,
+        /// Which.
+        instance: String,
+        /// By what kind of error.
+        kind: String,
+        /// The detail of that, such as the kind of trap, or the limit.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        detail: Option<String>,
+    },
+    /// A component takes no more messages.
+    Stopped {
+        /// Which.
+        component: ComponentId,
+    },
+    /// What came faster than it could be written, counted.
     Counted {
         /// How many.
         count: u64,
-        /// Whether they were allowed.
-        allowed: bool,
+        /// Of what.
+        what: Counted,
         /// Who asked; many, when there is none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         component: Option<ComponentId>,
@@ -103,6 +151,52 @@ pub enum Act {
     },
     /// The trail was closed in order.
     Closed,
+}
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counted {
+    /// Decisions that allowed something.
+    Allowed,
+    /// Decisions that denied something.
+    Denied,
+    /// Anything else that happened to components.
+    Happened,
+}
+
+impl Act {
+    /// The name of the act, in kebab-case.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Opened { .. } => "opened",
+            Self::Allowed(_) => "allowed",
+            Self::Denied(_) => "denied",
+            Self::Installed { .. } => "installed",
+            Self::Granted { .. } => "granted",
+            Self::Revoked { .. } => "revoked",
+            Self::Started { .. } => "started",
+            Self::Ended { .. } => "ended",
+            Self::Stopped { .. } => "stopped",
+            Self::Counted { .. } => "counted",
+            Self::Closed => "closed",
+        }
+    }
+
+    /// The component that it is about; none when it is about none, or about several.
+    pub fn component(&self) -> Option<&ComponentId> {
+        match self {
+            Self::Allowed(decided) | Self::Denied(decided) => Some(&decided.component),
+            Self::Installed { component, .. }
+            | Self::Granted { component, .. }
+            | Self::Revoked { component, .. }
+            | Self::Started { component }
+            | Self::Ended { component, .. }
+            | Self::Stopped { component } => Some(component),
+            Self::Counted { component, .. } => component.as_ref(),
+            Self::Opened { .. } | Self::Closed => None,
+        }
+    }
 }
 
 /// A decision of the gate.

@@ -15,9 +15,9 @@ use std::time::{Duration, SystemTime};
 
 use airssys_wasm_core::component::{ArtifactDigest, ComponentId, InstanceId};
 use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
-use airssys_wasm_core::security::{AuditEvent, AuditSink, PermissionResult, Rule};
+use airssys_wasm_core::security::{AuditEvent, AuditSink, HostAct, HostEvent, PermissionResult, Rule};
 
-use super::chain::{self, Act, Decided, MAX_LINE, Seal, TrailRecord};
+use super::chain::{self, Act, Counted, Decided, MAX_LINE, Seal, TrailRecord};
 use super::verify::{file_name, files};
 use crate::rights::moment;
 
@@ -55,7 +55,7 @@ struct Waiting {
     /// Slots that are written again in place, so that recording allocates nothing once they are there.
     slots: Vec<Slot>,
     used: usize,
-    counts: HashMap<(Option<ComponentId>, PermissionResult), Count>,
+    counts: HashMap<Kind, Count>,
     /// Records handed over so far, and those of them that are written.
     handed: u64,
     written: u64,
@@ -66,13 +66,32 @@ struct Waiting {
     closing: bool,
 }
 
+/// What is counted together: about whom, and the rule that decided, unless it is no decision.
+type Kind = (Option<ComponentId>, Counted, Option<Rule>);
+
 #[derive(Debug)]
 struct Slot {
     at: SystemTime,
-    instance: InstanceId,
+    /// What happened, where it is no decision; the rest then means nothing.
+    act: Option<Act>,
+    instance: Option<InstanceId>,
     digest: ArtifactDigest,
     access: String,
     result: PermissionResult,
+}
+
+impl Slot {
+    /// One to be written into.
+    fn empty() -> Self {
+        Self {
+            at: SystemTime::UNIX_EPOCH,
+            act: None,
+            instance: None,
+            digest: ArtifactDigest::from_bytes([0; 32]),
+            access: String::new(),
+            result: PermissionResult::Denied(Rule::Default),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -143,15 +162,24 @@ impl Drop for AuditTrail {
 impl AuditSink for AuditTrail {
     fn record(&self, event: &AuditEvent<'_>) {
         let mut waiting = self.shared.lock();
-        waiting.handed += 1;
-        if waiting.used < WAITING {
-            waiting.put(event);
+        if let Some(slot) = waiting.next() {
+            slot.decide(event);
         } else {
-            waiting.count(event);
+            let what = if event.result.is_allowed() { Counted::Allowed } else { Counted::Denied };
+            waiting
+                .count((Some(event.context.component().clone()), what, Some(event.result.rule())), event.at);
         }
-        if waiting.used == 1 {
-            self.shared.changed.notify_all();
+        self.shared.wake(&waiting);
+    }
+
+    fn happened(&self, event: &HostEvent<'_>) {
+        let mut waiting = self.shared.lock();
+        if let Some(slot) = waiting.next() {
+            (slot.at, slot.act) = (event.at, Some(act(event)));
+        } else {
+            waiting.count((Some(event.component.clone()), Counted::Happened, None), event.at);
         }
+        self.shared.wake(&waiting);
     }
 }
 
@@ -159,45 +187,36 @@ impl Shared {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Wakes the thread for the first that waits; it comes for the others by itself.
+    fn wake(&self, waiting: &Waiting) {
+        if waiting.used == 1 {
+            self.changed.notify_all();
+        }
+    }
 }
 
 impl Waiting {
-    fn put(&mut self, event: &AuditEvent<'_>) {
-        let place = self.used;
-        self.used += 1;
-        let Some(slot) = self.slots.get_mut(place) else {
-            self.slots.push(Slot {
-                at: event.at,
-                instance: event.context.instance.clone(),
-                digest: event.context.digest,
-                access: event.access.to_string(),
-                result: event.result,
-            });
-            return;
-        };
-        slot.at = event.at;
-        if slot.instance != event.context.instance {
-            slot.instance = event.context.instance.clone();
+    /// The next place; none when too many wait.
+    fn next(&mut self) -> Option<&mut Slot> {
+        self.handed += 1;
+        if self.used == WAITING {
+            return None;
         }
-        slot.digest = event.context.digest;
-        slot.access.clear();
-        event.access.append_to(&mut slot.access);
-        slot.result = event.result;
+        if self.used == self.slots.len() {
+            self.slots.push(Slot::empty());
+        }
+        self.used += 1;
+        self.slots.get_mut(self.used - 1)
     }
 
-    fn count(&mut self, event: &AuditEvent<'_>) {
-        let known = (Some(event.context.component().clone()), event.result);
-        let key = if self.counts.len() < COUNTS || self.counts.contains_key(&known) {
-            known
-        } else {
-            // Who asked is one of too many; whether it was allowed is still told.
-            let rule = Rule::Default;
-            let allowed = event.result.is_allowed();
-            (None, if allowed { PermissionResult::Allowed(rule) } else { PermissionResult::Denied(rule) })
-        };
-        let count = self.counts.entry(key).or_insert(Count { count: 0, from: event.at, until: event.at });
+    fn count(&mut self, kind: Kind, at: SystemTime) {
+        let is_known = self.counts.len() < COUNTS || self.counts.contains_key(&kind);
+        // Of one too many, it is still told whether it was allowed.
+        let kind = if is_known { kind } else { (None, kind.1, None) };
+        let count = self.counts.entry(kind).or_insert(Count { count: 0, from: at, until: at });
         count.count += 1;
-        count.until = event.at;
+        count.until = at;
     }
 
     fn is_empty(&self) -> bool {
@@ -309,7 +328,7 @@ impl Writer {
         &mut self,
         shared: &Shared,
         slots: &[Slot],
-        counts: &HashMap<(Option<ComponentId>, PermissionResult), Count>,
+        counts: &HashMap<Kind, Count>,
         must_sync: bool,
     ) -> bool {
         loop {
@@ -371,10 +390,25 @@ impl Writer {
 }
 
 impl Slot {
+    fn decide(&mut self, event: &AuditEvent<'_>) {
+        self.at = event.at;
+        self.act = None;
+        if self.instance.as_ref() != Some(&event.context.instance) {
+            self.instance = Some(event.context.instance.clone());
+        }
+        self.digest = event.context.digest;
+        self.access.clear();
+        event.access.append_to(&mut self.access);
+        self.result = event.result;
+    }
+
     fn act(&self) -> (SystemTime, Act) {
+        let (None, Some(instance)) = (&self.act, &self.instance) else {
+            return (self.at, self.act.clone().unwrap_or(Act::Closed));
+        };
         let decided = Decided {
-            component: self.instance.component().clone(),
-            instance: self.instance.to_string(),
+            component: instance.component().clone(),
+            instance: instance.to_string(),
             digest: self.digest.to_string(),
             access: self.access.clone(),
             rule: self.result.rule().name().to_owned(),
@@ -383,14 +417,33 @@ impl Slot {
     }
 }
 
-fn counted(
-    ((component, result), count): (&(Option<ComponentId>, PermissionResult), &Count),
-) -> (SystemTime, Act) {
+fn act(event: &HostEvent<'_>) -> Act {
+    let component = event.component.clone();
+    match event.act {
+        HostAct::Installed { version, digest } => {
+            Act::Installed { component, version: version.to_string(), digest: digest.to_string() }
+        }
+        HostAct::Granted { capability, until } => {
+            Act::Granted { component, capability: capability.to_string(), until: until.map(moment::format) }
+        }
+        HostAct::Revoked { capability } => Act::Revoked { component, capability: capability.to_string() },
+        HostAct::Started => Act::Started { component },
+        HostAct::Ended { instance, error } => Act::Ended {
+            component,
+            instance: instance.to_string(),
+            kind: error.kind().name().to_owned(),
+            detail: error.detail().map(|detail| format!("{detail:?}")),
+        },
+        HostAct::Stopped => Act::Stopped { component },
+    }
+}
+
+fn counted(((component, what, rule), count): (&Kind, &Count)) -> (SystemTime, Act) {
     let act = Act::Counted {
         count: count.count,
-        allowed: result.is_allowed(),
+        what: *what,
         component: component.clone(),
-        rule: component.is_some().then(|| result.rule().name().to_owned()),
+        rule: rule.map(|rule| rule.name().to_owned()),
         until: moment::format(count.until),
     };
     (count.from, act)

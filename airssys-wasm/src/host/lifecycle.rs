@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use airssys_wasm_core::component::{ComponentId, ComponentState};
 use airssys_wasm_core::error::{Blame, ErrorKind, MessagingFault, Result, WasmError};
+use airssys_wasm_core::security::HostAct;
 use futures_util::future::join_all;
 use tokio::task::{JoinError, JoinHandle};
 
@@ -85,6 +86,7 @@ impl Host {
         shared.router.insert(&cell);
         component.running = Some(Running { cell: cell.clone(), task: tokio::spawn(worker.run()) });
         starting.came_up = true;
+        shared.gate.happened(id, HostAct::Started);
         Ok(())
     }
 
