@@ -148,6 +148,7 @@ contracts! { ZooBench;
                 zoo.is_honest(attacker).await?;
                 ensure_eq!(zoo.host.status(&attacker.id)?.state, ComponentState::Running, "the state of {}", attacker.id);
             }
+            ensure!(zoo.denied("messaging:storm.x") > 0, "no denial is in the audit log");
             zoo.end().await
         }
     }
