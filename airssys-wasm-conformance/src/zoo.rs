@@ -6,6 +6,7 @@
 //!
 //! - the host lives: the attack comes to its end, and the neighbour is answered rightly, within [`BOUND`];
 //! - the end is the kind of error, with the detail, that the contract names, or the answer that it names;
+//! - what is ended at its deadline is ended within [`BOUND`] after it;
 //! - the memory of the process grows by no more than the limit of the component and [`ALLOWANCE`] (on Linux, where it
 //!   can be read);
 //! - the statistics of the attacker tell what happened, and what the gate denied is in the audit log;
@@ -60,7 +61,8 @@ const SUBJECTS: [&[Contract<ZooBench>]; 7] = [
     life::CONTRACTS,
 ];
 
-/// How long the neighbour may take for an answer while an attack runs, on a machine that has other work.
+/// How long the neighbour may take for an answer while an attack runs, and an attack to end after its deadline, on a machine
+/// that has other work.
 pub const BOUND: Duration = Duration::from_secs(5);
 /// What the process may need beyond the memory limit of the attacker.
 pub const ALLOWANCE: ByteSize = ByteSize::mib(32);
@@ -181,6 +183,14 @@ impl End {
             Err(error) => format!("{what}: {self:?} was expected, the error is {}", explained(error)),
         }))
     }
+
+    /// Checks that what was to end at its deadline did so soon after it.
+    #[track_caller]
+    fn check_in_time(self, took: Duration, deadline: Duration, what: &str) -> Outcome {
+        let is_late = self == Self::TIMEOUT && took > deadline + BOUND;
+        ensure!(!is_late, "{what}: it was ended after {took:?}, and its deadline is {deadline:?}");
+        Ok(())
+    }
 }
 
 /// An error with its kind, its detail and its causes.
@@ -260,8 +270,10 @@ impl Zoo {
         let payload = payload.as_ref();
         let what = shown(&String::from_utf8_lossy(payload));
         let before = self.statistics(attacker)?;
-        let found = self.around(&what, attacker.limits.memory, self.ask(attacker, payload)).await?;
+        let asked = timed(self.ask(attacker, payload));
+        let (took, found) = self.around(&what, attacker.limits.memory, asked).await?;
         end.check(&found, &what)?;
+        end.check_in_time(took, attacker.limits.deadline, &what)?;
         let after = self.statistics(attacker)?;
         let failed = u64::from(found.is_err());
         ensure_eq!(after.failed - before.failed, failed, "{what}: failures in the statistics");
@@ -291,11 +303,11 @@ impl Zoo {
 
     /// Shows that a component is installed, and does not come up, for this reason.
     async fn does_not_start(&self, installation: Installation, limits: ResourceLimits, end: End) -> Outcome {
-        let (id, memory) = (installation.id().clone(), limits.memory);
+        let (id, memory, deadline) = (installation.id().clone(), limits.memory, limits.deadline);
         let name = id.to_string();
         self.host.install(installation.limits(limits)).await?;
         for _ in 0..2 {
-            let started = self.around(&name, memory, self.host.start(&id)).await?;
+            let (took, started) = self.around(&name, memory, timed(self.host.start(&id))).await?;
             let started = started.map(|()| "it has started".to_owned());
             End::load(LoadFault::Init).check(&started, &name)?;
             let error = started.err();
@@ -309,6 +321,7 @@ impl Zoo {
                 "{name}: {end:?} was expected, it did not start because of {}",
                 explained(cause)
             );
+            end.check_in_time(took, deadline, &name)?;
         }
         ensure_eq!(self.host.status(&id)?.state, ComponentState::Failed, "the state of {name}");
         Ok(())
@@ -366,21 +379,30 @@ impl Zoo {
 
 /// Asks the neighbour until it is over. It is an error when an answer is wrong or none.
 async fn ask(host: Host, neighbour: ComponentId, watch: Arc<Watch>) -> Outcome {
+    // A question that could not even be asked has waited as well.
+    let mut due = Instant::now();
     for question in 0_u64.. {
         if watch.over.load(Ordering::Relaxed) {
             break;
         }
         let question = question.to_be_bytes();
-        let asked = Instant::now();
         let answer = host.request(&neighbour, question.to_vec()).await?;
-        let took = u64::try_from(asked.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let took = u64::try_from(due.elapsed().as_nanos()).unwrap_or(u64::MAX);
         ensure_eq!(answer.payload, question, "the answer of the neighbour");
         watch.slowest.fetch_max(took, Ordering::Relaxed);
         watch.resident.fetch_max(resident(), Ordering::Relaxed);
         watch.answers.fetch_add(1, Ordering::Relaxed);
+        due = Instant::now() + PAUSE;
         tokio::time::sleep(PAUSE).await;
     }
     Ok(())
+}
+
+/// Something that happens, and how long it took.
+async fn timed<T>(happens: impl Future<Output = T>) -> (Duration, T) {
+    let begun = Instant::now();
+    let happened = happens.await;
+    (begun.elapsed(), happened)
 }
 
 /// Waits until `condition` holds.

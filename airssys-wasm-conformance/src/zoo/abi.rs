@@ -253,16 +253,28 @@ contracts! { ZooBench;
     }
 
     "zoo.a21" {
-        /// Makes handles without end and drops none: `ResourceLimitExceeded(Handles)`.
+        /// Makes handles without end and drops none: `ResourceLimitExceeded(Handles)` at the first one beyond the limit.
         fn endless_handles(t) {
             let zoo = t.open().await?;
             let wasm = Forged::new()
                 .item("(type $r (resource (rep i32)))")
                 .function("new", "(canon resource.new $r)", "(param i32) (result i32)")
+                .inside(
+                    "(func $make (param $count i32)
+                        (loop $next
+                            (drop (call $new (i32.const 7)))
+                            (local.set $count (i32.sub (local.get $count) (i32.const 1)))
+                            (br_if $next (local.get $count))))",
+                )
                 .attack("(loop $again (drop (call $new (i32.const 7))) (br $again)) unreachable")
+                .attack("(call $make (i32.const 1000)) (call $answer (i32.const 16) (i32.const 2))")
+                .attack("(call $make (i32.const 1)) unreachable")
                 .wasm()?;
-            let attacker = zoo.attacker(Installation::new(id("evil/handles"), wasm), limits(|_| {})).await?;
+            let thousand = limits(|limits| limits.handles = 1_000);
+            let attacker = zoo.attacker(Installation::new(id("evil/handles"), wasm), thousand).await?;
             zoo.attack(&attacker, numbered(0), End::limit(Limit::Handles)).await?;
+            zoo.attack(&attacker, numbered(1), End::Answer("ok")).await?;
+            zoo.attack(&attacker, numbered(2), End::limit(Limit::Handles)).await?;
             zoo.end().await
         }
     }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use airssys_wasm::{Host, Installation};
@@ -57,9 +58,15 @@ contracts! { ZooBench;
             let attacker = installation(Guest::Hostile, "evil/revoked", &["storage:evil/revoked"])?;
             let attacker = zoo.attacker(attacker, limits(|limits| limits.deadline = Duration::from_secs(25))).await?;
             let before = zoo.audit.recorded();
-            let flood = zoo.attack(&attacker, "flood 200000", End::AnswerLike("200000 calls, "));
+            let over = AtomicBool::new(false);
+            let flood = async {
+                let answer = zoo.attack(&attacker, "flood 200000", End::AnswerLike("200000 calls, ")).await;
+                over.store(true, Ordering::Relaxed);
+                answer
+            };
             let revoke = async {
                 while zoo.audit.recorded() < before + 100 {
+                    ensure!(!over.load(Ordering::Relaxed), "the gate was not asked about every call");
                     tokio::time::sleep(Duration::from_millis(1)).await;
                 }
                 zoo.host.revoke(&attacker.id, &"storage:evil/revoked".parse()?)?;
@@ -78,8 +85,8 @@ contracts! { ZooBench;
     }
 
     "zoo.a37" {
-        /// Fills its memory, its table and its globals with marks and traps; a fresh instance of it, and of another component in the
-        /// same place, looks for them: memory is zero, the table empty, the globals as they were declared.
+        /// Fills its memory, its table and its globals with marks and traps, or is stopped; a fresh instance of it, and of another
+        /// component in the same place, looks for them: memory is zero, the table empty, the globals as they were declared.
         fn remains_of_others(t) {
             let zoo = t.open().await?;
             let wasm = Forged::new()
@@ -88,14 +95,14 @@ contracts! { ZooBench;
                     (func $marked) (elem declare func $marked)
                     (func $grown
                         (if (i32.lt_u (i32.const 100) (memory.size)) (then (return)))
-                        (drop (memory.grow (i32.const 112))) (drop (table.grow $marks (ref.null func) (i32.const 900))))",
+                        (drop (memory.grow (i32.const 112))) (drop (table.grow $marks (ref.null func) (i32.const 900))))
+                    (func $fill
+                        (call $grown) (global.set $mark (i64.const 77))
+                        (table.fill $marks (i32.const 0) (ref.func $marked) (i32.const 1000))
+                        (memory.fill (i32.const 131072) (i32.const 0xaa)
+                            (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 131072))))",
                 )
-                .attack(
-                    "(call $grown) (global.set $mark (i64.const 77))
-                    (table.fill $marks (i32.const 0) (ref.func $marked) (i32.const 1000))
-                    (memory.fill (i32.const 131072) (i32.const 0xaa) (i32.sub (i32.mul (memory.size) (i32.const 65536)) (i32.const 131072)))
-                    unreachable",
-                )
+                .attack("(call $fill) unreachable")
                 .attack(
                     "(local $at i32) (local $found i32) (call $grown)
                     (if (i64.ne (global.get $mark) (i64.const 0)) (then (return (call $answer (i32.const 4) (i32.const 1)))))
@@ -111,9 +118,14 @@ contracts! { ZooBench;
                     (if (local.get $found) (then (return (call $answer (i32.const 4) (i32.const 1)))))
                     (call $answer (i32.const 16) (i32.const 2))",
                 )
+                .attack("(call $fill) (call $answer (i32.const 16) (i32.const 2))")
                 .wasm()?;
             let eight = limits(|limits| limits.memory = ByteSize::mib(8));
             let attacker = zoo.attacker(Installation::new(id("evil/marker"), wasm.clone()), eight.clone()).await?;
+            zoo.attack(&attacker, numbered(2), End::Answer("ok")).await?;
+            zoo.host.stop(&attacker.id, super::AMPLE).await?;
+            zoo.host.start(&attacker.id).await?;
+            zoo.attack(&attacker, numbered(1), End::Answer("ok")).await?;
             for round in 0..10 {
                 zoo.attack(&attacker, numbered(0), End::trap(TrapKind::Unreachable)).await?;
                 zoo.attack(&attacker, numbered(1), End::Answer("ok")).await?;

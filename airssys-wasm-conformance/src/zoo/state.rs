@@ -96,7 +96,7 @@ contracts! { ZooBench;
             let tight = limits(|limits| limits.storage_bytes = ByteSize::bytes(1_099));
             let attacker = zoo.attacker(installation(Guest::Hostile, "evil/filler", &["storage:evil/filler"])?, tight).await?;
             let other = zoo.attacker(keeper("good/other")?, limits(|_| {})).await?;
-            zoo.attack(&attacker, "write-flood 100000 46", End::AnswerLike("10 written; refused: quota-exceeded: ")).await?;
+            zoo.attack(&attacker, "write-flood 1000 46", End::AnswerLike("10 written; refused: quota-exceeded: ")).await?;
             zoo.attack(&attacker, "big-value 1", End::AnswerLike("stored")).await?;
             zoo.attack(&attacker, "big-value 56", End::AnswerLike("stored")).await?;
             zoo.attack(&attacker, "big-value 57", End::AnswerLike("refused: quota-exceeded: ")).await?;

@@ -1,66 +1,78 @@
 //! A correct engine with one flaw, or none.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use airssys_wasm::core::component::ComponentMetadata;
-use airssys_wasm::core::error::FailureCode;
+use airssys_wasm::core::error::LoadFault;
 use airssys_wasm::core::interface::WitInterface;
 use airssys_wasm::core::prelude::*;
-use airssys_wasm::core::runtime::{CodeOrigin, EngineProfile, ExecutionState, ExportName, ResourceUsage};
+use airssys_wasm::core::runtime::{CodeOrigin, EngineProfile};
 use airssys_wasm::wasmtime::{WasmtimeConfig, WasmtimeEngine};
+use airssys_wasm_conformance::guests::Guest;
 use async_trait::async_trait;
 
+use crate::burden::{self, Hoard};
+use crate::code::CodeFolder;
 use crate::flaw::Flaw;
+use crate::instance::{Live, bent};
 use crate::messaging::Messaging;
-use crate::storage::Storage;
+use crate::storage::{Storage, Writes};
 use crate::store::Latest;
-
-/// How late deadlines are that come late.
-pub(crate) const LATE: Duration = Duration::from_secs(7);
 
 static ENGINE: LazyLock<Arc<WasmtimeEngine>> = LazyLock::new(|| {
     Arc::new(WasmtimeEngine::new(WasmtimeConfig::default()).expect("the engine can be made"))
 });
 
+/// The services of instances, by what a flaw takes for their name.
+type Given = Arc<Mutex<BTreeMap<String, HostServices>>>;
+
 #[derive(Debug)]
 pub(crate) struct Engine {
     flaw: Option<Flaw>,
     store: Latest,
-    /// What the first instance of all was given.
-    first: Arc<Mutex<Option<HostServices>>>,
+    code: Option<CodeFolder>,
+    given: Given,
+    hoard: Hoard,
 }
 
 impl Engine {
-    pub(crate) fn new(flaw: Option<Flaw>, store: Latest) -> Self {
-        Self { flaw, store, first: Arc::default() }
+    /// The engine with this flaw. `code_cache` is the folder of the cache that the flaw is in, if that is where it is.
+    pub(crate) fn new(flaw: Option<Flaw>, store: Latest, code_cache: Option<PathBuf>) -> Self {
+        let code = code_cache.filter(|_| flaw == Some(Flaw::CodeTrusted)).map(CodeFolder::new);
+        Self { flaw, store, code, given: Arc::default(), hoard: Hoard::default() }
+    }
+
+    async fn load_inner(&self, wasm: &[u8], options: LoadOptions) -> Result<(ComponentHandle, CodeOrigin)> {
+        match &self.code {
+            Some(code) => code.load(&**ENGINE, wasm, options).await,
+            None => {
+                let loaded = ENGINE.load(wasm, options).await?;
+                let origin = loaded.origin();
+                Ok((loaded, origin))
+            }
+        }
     }
 }
 
 #[derive(Debug)]
 struct Loaded {
     inner: ComponentHandle,
+    origin: CodeOrigin,
+    /// What is wrong with it, where that is found out late.
+    fault: Option<LoadFault>,
     flaw: Option<Flaw>,
     store: Latest,
-    first: Arc<Mutex<Option<HostServices>>>,
+    given: Given,
+    hoard: Hoard,
     instances: AtomicU64,
     /// What the instances of this component have handled.
     told: Arc<Mutex<Vec<ComponentInput>>>,
+    writes: Writes,
 }
 
-#[derive(Debug)]
-struct Live {
-    inner: Box<dyn Component>,
-    flaw: Option<Flaw>,
-    told: Arc<Mutex<Vec<ComponentInput>>>,
-    /// A message that has to wait for the one behind it.
-    kept_back: Option<ComponentInput>,
-    /// The last answer.
-    answered: Option<ComponentOutput>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -72,14 +84,54 @@ impl RuntimeEngine for Engine {
     }
 
     async fn load(&self, wasm: &[u8], options: LoadOptions) -> Result<ComponentHandle> {
+        if self.flaw == Some(Flaw::ThreadsKept) && wasm.len() > 1 << 20 {
+            burden::keep_threads().await;
+        }
+        let invalid = Some(Detail::Load(LoadFault::Invalid));
+        let (inner, origin, fault) = match self.load_inner(wasm, options.clone()).await {
+            Err(error) if self.flaw == Some(Flaw::ValidatedLate) && error.detail() == invalid => {
+                let stand_in = ENGINE.load(&Guest::Echo.bytes()?, options).await?;
+                (stand_in, CodeOrigin::Compiled, Some(LoadFault::Invalid))
+            }
+            loaded => loaded.map(|(inner, origin)| (inner, origin, None))?,
+        };
         Ok(ComponentHandle::new(Loaded {
-            inner: ENGINE.load(wasm, options).await?,
+            inner,
+            origin,
+            fault,
             flaw: self.flaw,
             store: self.store.clone(),
-            first: self.first.clone(),
+            given: self.given.clone(),
+            hoard: self.hoard.clone(),
             instances: AtomicU64::new(0),
             told: Arc::default(),
+            writes: Writes::default(),
         }))
+    }
+}
+
+impl Loaded {
+    fn bend_limits(&self, limits: &ResourceLimits) -> ResourceLimits {
+        let mut limits = limits.clone();
+        match self.flaw {
+            Some(Flaw::MemoryDoubled) => limits.memory = ByteSize::bytes(2 * limits.memory.as_u64()),
+            Some(Flaw::TablesDoubled) => limits.table_elements *= 2,
+            Some(Flaw::HandlesDoubled) => limits.handles *= 2,
+            Some(Flaw::InstancesUnlimited) => limits.instances = 100_000,
+            Some(Flaw::TransferUnlimited) => limits.transfer = ByteSize::mib(1_024),
+            Some(Flaw::ReplyUnlimited) => limits.reply = ByteSize::mib(4_096),
+            _ => {}
+        }
+        limits
+    }
+
+    /// Under which name the services of an instance are kept, where they are not its own.
+    fn name_of(&self, id: &ComponentId) -> Option<String> {
+        match self.flaw {
+            Some(Flaw::ServicesOfTheFirst) => Some(String::new()),
+            Some(Flaw::DashesOverlooked) => Some(id.as_str().replace('-', "")),
+            _ => None,
+        }
     }
 }
 
@@ -91,7 +143,7 @@ impl LoadedComponent for Loaded {
     }
 
     fn origin(&self) -> CodeOrigin {
-        self.inner.origin()
+        self.origin
     }
 
     async fn instantiate(
@@ -100,6 +152,9 @@ impl LoadedComponent for Loaded {
         mut services: HostServices,
         budget: CallBudget,
     ) -> Result<Box<dyn Component>> {
+        if let Some(fault) = self.fault {
+            return Err(WasmError::unloadable(fault));
+        }
         let before = self.instances.fetch_add(1, Ordering::Relaxed);
         if self.flaw == Some(Flaw::OneInstanceOnly) && before > 0 {
             return Err(WasmError::new(ErrorKind::Internal, "instantiate")
@@ -111,128 +166,20 @@ impl LoadedComponent for Loaded {
             batch.clear(&Namespace::of_component(&id));
             self.store.commit(batch).await?;
         }
-        if self.flaw == Some(Flaw::ServicesOfTheFirst) {
-            services = lock(&self.first).get_or_insert(services).clone();
+        if let Some(name) = self.name_of(&id) {
+            services = lock(&self.given).entry(name).or_insert(services).clone();
         }
-        services.storage = Arc::new(Storage::new(services.storage, &id, self.flaw, self.store.clone()));
+        let writes = self.writes.clone();
+        let storage = Storage::new(services.storage, &id, self.flaw, self.store.clone(), writes.clone());
+        let storage = Arc::new(storage);
+        services.storage = storage.clone();
         services.messaging = Arc::new(Messaging::new(services.messaging, self.flaw));
-        let inner = self.inner.instantiate(limits, services, budget).await?;
-        let told = self.told.clone();
-        Ok(Box::new(Live { inner, flaw: self.flaw, told, kept_back: None, answered: None }))
-    }
-}
-
-impl Live {
-    fn budget(&self, mut budget: CallBudget) -> CallBudget {
-        if self.flaw == Some(Flaw::DeadlinesLate) {
-            budget.deadline = budget.deadline.map(|deadline| deadline + LATE);
-        }
-        budget
-    }
-
-    fn bend_error(&self, error: WasmError) -> WasmError {
-        match self.flaw {
-            Some(Flaw::FailuresLoseTheirCode) if error.kind() == ErrorKind::ExecutionFailed => failed(),
-            Some(Flaw::FailuresLoseTheirText) if error.kind() == ErrorKind::ExecutionFailed => {
-                let code = error.detail().expect("a failure has its code");
-                WasmError::new(error.kind(), error.operation()).detailed(code)
+        let limits = self.bend_limits(limits);
+        match self.inner.instantiate(&limits, services, budget).await {
+            Ok(inner) => {
+                Ok(Box::new(Live::new(inner, self.flaw, self.told.clone(), storage, self.hoard.clone())))
             }
-            Some(Flaw::TimeoutsAreTraps) if error.kind() == ErrorKind::ExecutionTimeout => {
-                WasmError::trapped(error.operation(), TrapKind::Other)
-            }
-            _ => error,
+            Err(error) => Err(bent(self.flaw, &self.hoard, error).await),
         }
-    }
-
-    fn bend(&self, output: &mut ComponentOutput) {
-        match self.flaw {
-            Some(Flaw::LastByte) if output.body.payload.len() > 10_000 => {
-                output.body.payload.last_mut().into_iter().for_each(|byte| *byte ^= 1);
-            }
-            Some(Flaw::ContentTypeLost) => output.body.content_type = None,
-            _ => {}
-        }
-    }
-}
-
-fn failed() -> WasmError {
-    WasmError::new(ErrorKind::ExecutionFailed, "call").detailed(Detail::Failure(FailureCode::Internal))
-}
-
-fn is_one_way(input: &ComponentInput) -> bool {
-    matches!(input, ComponentInput::Message(envelope) if envelope.kind == MessageType::OneWay)
-}
-
-#[deny(clippy::missing_trait_methods, reason = "a method that is not forwarded would hide a flaw")]
-#[async_trait]
-impl Component for Live {
-    async fn init(&mut self, config: &ComponentConfig, budget: CallBudget) -> Result<()> {
-        let budget = self.budget(budget);
-        let came_up = self.inner.init(config, budget).await;
-        if self.flaw == Some(Flaw::MemoryOutlivesItsInstance) {
-            let told = lock(&self.told).clone();
-            for input in told {
-                self.inner.execute(input, budget).await?;
-            }
-        }
-        match self.flaw {
-            Some(Flaw::InitErrorsSwallowed) => Ok(()),
-            Some(Flaw::InitErrorsAlike) => came_up.map_err(|_| failed()),
-            _ => came_up.map_err(|error| self.bend_error(error)),
-        }
-    }
-
-    async fn execute(&mut self, input: ComponentInput, budget: CallBudget) -> Result<ComponentOutput> {
-        let budget = self.budget(budget);
-        if self.flaw == Some(Flaw::TwoAtATimeBackwards) && is_one_way(&input) {
-            let Some(first) = self.kept_back.take() else {
-                self.kept_back = Some(input);
-                return Ok(ComponentOutput::default());
-            };
-            self.inner.execute(input, budget).await?;
-            return self.inner.execute(first, budget).await;
-        }
-        let mut output = match (self.flaw, self.inner.execute(input.clone(), budget).await) {
-            (Some(Flaw::EndedCallsAreAnswers), Err(_)) => ComponentOutput::default(),
-            (_, output) => output.map_err(|error| self.bend_error(error))?,
-        };
-        if self.flaw == Some(Flaw::MemoryOutlivesItsInstance) {
-            lock(&self.told).push(input);
-        }
-        self.bend(&mut output);
-        let before = self.answered.replace(output.clone());
-        Ok(before.filter(|_| self.flaw == Some(Flaw::AnswerOfTheOneBefore)).unwrap_or(output))
-    }
-
-    async fn call(
-        &mut self,
-        export: &ExportName,
-        arguments: &[Value],
-        budget: CallBudget,
-    ) -> Result<Option<Value>> {
-        self.inner.call(export, arguments, self.budget(budget)).await
-    }
-
-    async fn shutdown(&mut self, budget: CallBudget) -> Result<()> {
-        let ended = self.inner.shutdown(self.budget(budget)).await;
-        if self.flaw == Some(Flaw::ShutdownErrorsSwallowed) {
-            return Ok(());
-        }
-        ended.map_err(|error| self.bend_error(error))
-    }
-
-    async fn metadata(&mut self, budget: CallBudget) -> Result<ComponentMetadata> {
-        self.inner.metadata(self.budget(budget)).await
-    }
-
-    fn state(&self) -> ExecutionState {
-        if self.flaw == Some(Flaw::PoisonNotShown) {
-            return ExecutionState::Ready;
-        }
-        self.inner.state()
-    }
-
-    fn usage(&self) -> ResourceUsage {
-        self.inner.usage()
     }
 }

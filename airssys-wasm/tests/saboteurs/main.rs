@@ -3,28 +3,34 @@
 
 #![cfg(all(feature = "wasmtime", feature = "redb"))]
 
-use std::collections::HashSet;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use airssys_wasm::core::config::RuntimeConfig;
 use airssys_wasm::core::error::Result;
+use airssys_wasm::core::runtime::RuntimeEngine;
 use airssys_wasm::core::storage::StorageBackend;
 use airssys_wasm::storage::{MemoryStore, RedbOptions, RedbStore};
 use airssys_wasm_conformance::host;
 use airssys_wasm_conformance::runner::{Suite, Verdict};
 
+mod burden;
+mod code;
 mod engine;
 mod flaw;
+mod instance;
 mod messaging;
 mod storage;
 mod store;
+mod table;
 
 use engine::Engine;
-use flaw::{CAUGHT, Flaw};
+use flaw::Flaw;
 use store::{Latest, Store};
+use table::{check_complete, missed};
 
 /// Contracts that no engine and no store can break, and why.
 const OF_THE_HOST_ALONE: [(&str, &str); 2] = [
@@ -52,7 +58,10 @@ fn suite(contract: &str, flaw: Option<Flaw>) -> Suite<host::HostBench> {
         opened.set(&inner);
         Ok(Arc::new(Store::new(inner, flaw)))
     };
-    host::suite("saboteur", move |_| Ok(Arc::new(Engine::new(flaw, latest.clone()))), open)
+    let engine = move |config: &RuntimeConfig| -> Result<Arc<dyn RuntimeEngine>> {
+        Ok(Arc::new(Engine::new(flaw, latest.clone(), config.code_cache.clone())))
+    };
+    host::suite("saboteur", engine, open)
 }
 
 /// The verdict of each contract on the pair with this flaw. Most contracts wait more than they compute, so that more
@@ -91,33 +100,16 @@ fn a_pair_without_a_flaw_keeps_every_contract() {
 
 #[test]
 fn every_flaw_is_caught_by_the_contract_that_names_it() {
-    let cases: Vec<_> = CAUGHT.iter().map(|(flaw, contract, _)| (*contract, Some(*flaw))).collect();
-    let mut missed = Vec::new();
-    for ((flaw, contract, reason), verdict) in CAUGHT.iter().zip(verdicts(&cases)) {
-        match verdict {
-            Verdict::Broken(broken) if broken.to_string().contains(reason) => {}
-            Verdict::Broken(broken) => {
-                missed
-                    .push(format!("{flaw:?} breaks {contract} for another reason than `{reason}`: {broken}"));
-            }
-            verdict => missed.push(format!("{flaw:?} went through {contract}, which is {}", verdict.name())),
-        }
-    }
+    let table = table::cases("host.");
+    let cases: Vec<_> = table.iter().map(|(flaw, contract, _)| (*contract, Some(*flaw))).collect();
+    let verdicts = verdicts(&cases);
+    let missed: Vec<_> =
+        table.iter().zip(&verdicts).filter_map(|(case, verdict)| missed(*case, verdict)).collect();
     assert!(missed.is_empty(), "{missed:#?}");
 }
 
 #[test]
 fn every_contract_has_a_saboteur() {
-    let named: HashSet<_> = CAUGHT.iter().map(|(_, contract, _)| *contract).collect();
-    let excepted: HashSet<_> = OF_THE_HOST_ALONE.iter().map(|(contract, _)| *contract).collect();
-    let contracts: HashSet<_> = host::contracts().map(|contract| contract.id).collect();
-    let without: Vec<_> =
-        contracts.iter().filter(|id| !named.contains(*id) && !excepted.contains(*id)).collect();
-    assert!(without.is_empty(), "nothing shows that these contracts bite: {without:#?}");
-    let needless: Vec<_> =
-        excepted.iter().filter(|id| named.contains(*id) || !contracts.contains(*id)).collect();
-    assert!(
-        needless.is_empty(),
-        "these have a saboteur, or are no contracts, and need no exception: {needless:#?}"
-    );
+    let contracts = host::contracts().map(|contract| contract.id);
+    check_complete(&table::cases("host."), &OF_THE_HOST_ALONE, contracts);
 }

@@ -10,11 +10,11 @@ use airssys_wasm::core::runtime::{MessagingRefusal, MessagingService, ServiceRes
 use async_trait::async_trait;
 use futures_util::FutureExt;
 
-use crate::engine::LATE;
 use crate::flaw::Flaw;
+use crate::instance::LATE;
 
 /// The id of a message that the host does not know of.
-const UNKNOWN: MessageId = MessageId::from_parts(0, 1);
+pub(crate) const UNKNOWN: MessageId = MessageId::from_parts(0, 1);
 const HOUR: Duration = Duration::from_secs(3_600);
 
 #[derive(Debug)]

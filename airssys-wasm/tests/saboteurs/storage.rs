@@ -1,9 +1,10 @@
 //! The storage that a guest is given, with one flaw, or none.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::mem;
+use std::sync::{Arc, Mutex};
 
 use airssys_wasm::core::component::ComponentId;
-use airssys_wasm::core::error::{ErrorKind, WasmError};
+use airssys_wasm::core::error::{ErrorKind, Result, WasmError};
 use airssys_wasm::core::runtime::{
     Comparison, Listing, ServiceResult, StorageRefusal, StorageService, StorageUsage,
 };
@@ -11,6 +12,7 @@ use airssys_wasm::core::storage::{Batch, Key, Namespace};
 use airssys_wasm_conformance::fakes::FakeHost;
 use async_trait::async_trait;
 
+use crate::engine::lock;
 use crate::flaw::Flaw;
 use crate::store::Latest;
 
@@ -23,7 +25,11 @@ pub(crate) struct Storage {
     store: Latest,
     namespace: Namespace,
     decided: Mutex<Decided>,
+    writes: Writes,
 }
+
+/// Keys and values as they were written, over all instances of a component.
+pub(crate) type Writes = Arc<Mutex<Vec<(Vec<u8>, Vec<u8>)>>>;
 
 /// What the gate has said before.
 #[derive(Debug, Default)]
@@ -38,6 +44,7 @@ impl Storage {
         id: &ComponentId,
         flaw: Option<Flaw>,
         store: Latest,
+        writes: Writes,
     ) -> Self {
         Self {
             inner,
@@ -46,12 +53,34 @@ impl Storage {
             store,
             namespace: Namespace::of_component(id),
             decided: Mutex::default(),
+            writes,
         }
+    }
+
+    /// Writes once more what calls have written that were ended.
+    pub(crate) async fn write_again(&self) -> Result<()> {
+        let left = mem::take(&mut *lock(&self.writes));
+        for (key, value) in left {
+            // What is refused now was refused then.
+            let _ = self.inner.set(key, value).await?;
+        }
+        Ok(())
+    }
+
+    /// What a call has written that came to its end is not written again.
+    pub(crate) fn forget_writes(&self) {
+        lock(&self.writes).clear();
+    }
+
+    /// The key that is really meant.
+    fn meant<'key>(&self, key: &'key [u8]) -> &'key [u8] {
+        let end = key.iter().skip(1).position(|byte| *byte == 0).map(|position| position + 1);
+        end.filter(|_| self.flaw == Some(Flaw::KeysEndAtNul)).map_or(key, |end| &key[..end])
     }
 
     /// Who is asked.
     fn asked(&self) -> &dyn StorageService {
-        let decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let decided = lock(&self.decided);
         match self.flaw {
             Some(Flaw::GateNotAsked) => &*self.open,
             Some(Flaw::AllowedForGood) if decided.allowed => &*self.open,
@@ -61,7 +90,7 @@ impl Storage {
     }
 
     fn bend<T: Default>(&self, answer: ServiceResult<T, StorageRefusal>) -> ServiceResult<T, StorageRefusal> {
-        let mut decided = self.decided.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut decided = lock(&self.decided);
         match &answer {
             Ok(Err(denied @ StorageRefusal::Denied(_))) => decided.denied = Some(denied.clone()),
             Ok(_) => decided.allowed = true,
@@ -87,7 +116,7 @@ impl Storage {
 #[async_trait]
 impl StorageService for Storage {
     async fn get(&self, key: &[u8]) -> ServiceResult<Option<Vec<u8>>, StorageRefusal> {
-        let answer = self.asked().get(key).await;
+        let answer = self.asked().get(self.meant(key)).await;
         self.bend(answer)
     }
 
@@ -97,7 +126,10 @@ impl StorageService for Storage {
             batch.put(&self.namespace, Key::new(key)?, value);
             return self.store.commit(batch).await.map(|_| Ok(()));
         }
-        let answer = self.asked().set(key, value).await;
+        if self.flaw == Some(Flaw::EndedCallsWriteLater) {
+            lock(&self.writes).push((key.clone(), value.clone()));
+        }
+        let answer = self.asked().set(self.meant(&key).to_vec(), value).await;
         self.bend(answer)
     }
 
@@ -122,7 +154,12 @@ impl StorageService for Storage {
         cursor: Option<&[u8]>,
         limit: u32,
     ) -> ServiceResult<Listing, StorageRefusal> {
-        let answer = self.asked().list(prefix, cursor, limit).await;
+        let mut answer = self.asked().list(prefix, cursor, limit).await;
+        if self.flaw == Some(Flaw::CursorsMended)
+            && matches!(answer, Ok(Err(StorageRefusal::InvalidCursor(_))))
+        {
+            answer = self.asked().list(prefix, None, limit).await;
+        }
         self.bend(answer)
     }
 
