@@ -22,7 +22,7 @@ pub struct ResourceLimits {
     /// Resource handles alive at a time.
     pub handles: u32,
     /// Bytes handed over in one call between guest and host, in either direction. Values that a guest hands to a function of
-    /// the embedder, or returns from a call by name, count what they take of the host: depending on the engine up to 32
+    /// the embedder, or returns from a call by name, count what they take of the host: depending on the engine up to 40
     /// bytes for an element of a list, be it one byte, and the names of fields and cases.
     pub transfer: ByteSize,
     /// Bytes of a reply.
