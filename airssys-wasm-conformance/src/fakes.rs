@@ -12,7 +12,8 @@ use airssys_wasm_core::error::{Result, WasmError};
 use airssys_wasm_core::messaging::{Body, MessageId};
 use airssys_wasm_core::runtime::{
     Comparison, Entry, HostFunction, HostFunctionDefinition, HostServices, Listing, LogLevel, LoggingService,
-    MessagingRefusal, MessagingService, ServiceResult, StorageRefusal, StorageService, StorageUsage, Value,
+    MessagingRefusal, MessagingService, NoFiles, ServiceResult, StorageRefusal, StorageService, StorageUsage,
+    Value,
 };
 use async_trait::async_trait;
 
@@ -203,6 +204,7 @@ impl FakeHost {
             logging: Arc::new(self.clone()),
             messaging: Arc::new(self.clone()),
             storage: Arc::new(self.clone()),
+            files: Arc::new(NoFiles),
             extensions: self.extensions.as_slice().into(),
         }
     }

@@ -30,6 +30,8 @@ pub enum Guest {
     Values,
     /// Imports WASI, and reports what it was granted.
     WasiClock,
+    /// Calls every function of WASI that has to do with files.
+    WasiFiles,
 }
 
 macro_rules! prebuilt {
@@ -40,7 +42,7 @@ macro_rules! prebuilt {
 
 impl Guest {
     /// Every guest.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Counter,
         Self::Greeter,
         Self::Relay,
@@ -49,6 +51,7 @@ impl Guest {
         Self::Echo,
         Self::Values,
         Self::WasiClock,
+        Self::WasiFiles,
     ];
 
     /// The name of its file and of its package.
@@ -62,6 +65,7 @@ impl Guest {
             Self::Echo => "echo",
             Self::Values => "values",
             Self::WasiClock => "wasi-clock",
+            Self::WasiFiles => "wasi-files",
         }
     }
 
@@ -97,6 +101,7 @@ impl Guest {
             Self::Echo => prebuilt!("echo"),
             Self::Values => prebuilt!("values"),
             Self::WasiClock => prebuilt!("wasi-clock"),
+            Self::WasiFiles => prebuilt!("wasi-files"),
         }
     }
 }

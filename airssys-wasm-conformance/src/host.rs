@@ -21,6 +21,7 @@ use tempfile::TempDir;
 use crate::guests::Guest;
 use crate::runner::{Bench, Broken, Contract, Outcome, Running, Suite, When, chain, ensure, shown};
 
+mod files;
 mod gate;
 mod life;
 mod matrix;
@@ -30,8 +31,14 @@ mod unit_of_work;
 pub use matrix::{Cells, Seen, deny_matrix, deny_matrix_table};
 
 /// Every contract of the host, by subject. This is the one list.
-const SUBJECTS: [&[Contract<HostBench>]; 5] =
-    [gate::CONTRACTS, matrix::CONTRACTS, unit_of_work::CONTRACTS, messages::CONTRACTS, life::CONTRACTS];
+const SUBJECTS: [&[Contract<HostBench>]; 6] = [
+    gate::CONTRACTS,
+    matrix::CONTRACTS,
+    files::CONTRACTS,
+    unit_of_work::CONTRACTS,
+    messages::CONTRACTS,
+    life::CONTRACTS,
+];
 
 /// Longer than anything here takes on a busy machine; who waits that long says so rather than to hang.
 const AMPLE: Duration = Duration::from_secs(30);

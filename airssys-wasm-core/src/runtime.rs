@@ -10,9 +10,14 @@ use std::time::Instant;
 
 use async_trait::async_trait;
 
+mod files;
 mod services;
 mod value;
 
+pub use files::{
+    Descriptor, DirectoryEntries, DirectoryEntry, FileKind, FileRefusal, FileService, FileStat, NewTime,
+    NoFiles, OpenFlags, SyncScope, Underway, WritePosition,
+};
 pub use services::{
     Comparison, Entry, Failure, HostFunction, HostFunctionDefinition, HostServices, Listing, LogLevel,
     LoggingService, MessagingRefusal, MessagingService, ServiceResult, StorageRefusal, StorageService,

@@ -1,10 +1,13 @@
 //! WASI 0.2 with nothing granted, as far as it is the same on every engine.
 
+mod streams;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use airssys_wasm_core::error::Result;
 use airssys_wasm_core::runtime::{LogLevel, LoggingService};
 
+pub use self::streams::{FileSink, FileSource, Input, Output, Sink, Source, Stopped};
 use crate::text::escaped;
 
 /// The version of the interfaces below. Components made for any other 0.2 link with it.

@@ -118,9 +118,7 @@ impl Store {
             functions: loaded.lifted().map(|_| OnceCell::new()).collect(),
             handles: RefCell::new(Handles::new(Arc::clone(&loaded.resources), limits.handles as usize)),
             kept: RefCell::default(),
-            wasi: loaded
-                .imports_wasi
-                .then(|| Box::new(Wasi::new(limits, &services.logging, &loaded.shared.ticker))),
+            wasi: loaded.imports_wasi.then(|| Box::new(Wasi::new(limits, &services, &loaded.shared.ticker))),
             core: RefCell::new(core),
             services,
             totals: Totals::new(limits),

@@ -1,6 +1,6 @@
-//! WASI 0.2, with nothing granted: the answers are those of the Wasmtime engine, the functions our own.
+//! WASI 0.2: the answers are those of the Wasmtime engine, the functions our own.
 //!
-//! No file, directory, environment, argument, input or network. What a component writes to its output goes line by line to
+//! The files of the instance, and no environment, argument, input or network. What a component writes to its output goes line by line to
 //! the logging service of its instance; clocks run, and random numbers are random. Values are dynamic here: none of
 //! this is worth a faster way.
 
@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use airssys_wasm_core::component::ResourceLimits;
 use airssys_wasm_core::error::{Result, TrapKind, WasmError};
-use airssys_wasm_core::runtime::{LogLevel, LoggingService, ResourceHandle, Value};
+use airssys_wasm_core::runtime::{FileService, HostServices, LogLevel, ResourceHandle, Value};
 use airssys_wasm_engine::text;
 use airssys_wasm_engine::ticker::Ticker;
 use airssys_wasm_engine::wasi::{Lines, MAX_RANDOM};
@@ -27,6 +27,7 @@ mod io;
 mod random;
 pub(crate) mod signatures;
 mod sockets;
+mod streams;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -58,13 +59,19 @@ pub(crate) enum Answer {
     Now(Result<Option<Value>>),
     /// The guest waits for it.
     Later(Pin<Box<dyn Future<Output = Result<Option<Value>>> + Send>>),
+    /// The guest waits, and what came of it is then made an answer with the world at hand: a resource can be given.
+    Then(Pin<Box<dyn Future<Output = Result<Finish>> + Send>>),
 }
+
+/// The end of a call that had to wait.
+pub(crate) type Finish = Box<dyn FnOnce(&Wasi) -> Result<Option<Value>> + Send>;
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Now(answer) => f.debug_tuple("Now").field(answer).finish(),
             Self::Later(_) => f.debug_struct("Later").finish_non_exhaustive(),
+            Self::Then(_) => f.debug_struct("Then").finish_non_exhaustive(),
         }
     }
 }
@@ -81,6 +88,7 @@ impl From<Result<Value>> for Answer {
 #[derive(Debug)]
 pub(crate) struct Wasi {
     table: RefCell<Table>,
+    files: Arc<dyn FileService>,
     stdout: Lines,
     stderr: Lines,
     /// When the monotonic clock was zero.
@@ -91,15 +99,12 @@ pub(crate) struct Wasi {
 }
 
 impl Wasi {
-    pub(crate) fn new(
-        limits: &ResourceLimits,
-        logging: &Arc<dyn LoggingService>,
-        ticker: &Arc<Ticker>,
-    ) -> Self {
+    pub(crate) fn new(limits: &ResourceLimits, services: &HostServices, ticker: &Arc<Ticker>) -> Self {
         Self {
             table: RefCell::new(Table::new(limits.handles as usize)),
-            stdout: Lines::new(Arc::clone(logging), LogLevel::Info),
-            stderr: Lines::new(Arc::clone(logging), LogLevel::Warn),
+            files: Arc::clone(&services.files),
+            stdout: Lines::new(Arc::clone(&services.logging), LogLevel::Info),
+            stderr: Lines::new(Arc::clone(&services.logging), LogLevel::Warn),
             started: Instant::now(),
             ticker: Arc::clone(ticker),
             max_random: MAX_RANDOM.min(limits.transfer.as_u64()),

@@ -31,12 +31,12 @@ pub(crate) fn guarded<T>(function: &'static str, service: impl FnOnce() -> Resul
 }
 
 /// Asks a service for the guest. Its error ends the guest's call.
-fn ask<T>(function: &'static str, service: impl FnOnce() -> Result<T>) -> wasmtime::Result<T> {
+pub(crate) fn ask<T>(function: &'static str, service: impl FnOnce() -> Result<T>) -> wasmtime::Result<T> {
     guarded(function, service).map_err(wasmtime::Error::new)
 }
 
 /// As [`ask`], of a service that may have to wait.
-async fn wait_for<T>(
+pub(crate) async fn wait_for<T>(
     function: &'static str,
     service: impl Future<Output = Result<T>>,
 ) -> wasmtime::Result<T> {

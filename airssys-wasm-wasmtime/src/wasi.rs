@@ -1,7 +1,9 @@
-//! WASI 0.2, with nothing granted: components of ordinary toolchains link, and find an empty world.
+//! WASI 0.2: components of ordinary toolchains link, and find the files of their instance, and beside these an empty world.
 //!
-//! No file, directory, environment, argument, input or network. What a component writes to its output goes line by line to
+//! No environment, argument, input or network. What a component writes to its output goes line by line to
 //! the logging service of its instance; clocks run, and random numbers are random.
+
+mod filesystem;
 
 use std::io;
 use std::pin::Pin;
@@ -24,7 +26,11 @@ use crate::host;
 use crate::instance::State;
 
 pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    wasmtime_wasi::p2::add_to_linker_async(linker)
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    filesystem::add_to_linker(linker)?;
+    linker.allow_shadowing(false);
+    Ok(())
 }
 
 /// Whether a component needs a world of WASI at all.

@@ -14,8 +14,10 @@ use airssys_wasm_core::storage::{Namespace, Quota};
 
 use crate::cell::Cell;
 use crate::extension::GatedFunction;
+use crate::files::OpenFiles;
 use crate::gate::{Denial, Grants};
 use crate::host::Shared;
+use crate::services::GrantedFiles;
 use crate::unit_of_work::UnitOfWork;
 
 /// What the services of one instance share. They are this type, once for each trait.
@@ -28,6 +30,7 @@ pub(crate) struct InstanceContext {
     pub(crate) namespace: Namespace,
     /// Whether it exports `replies`.
     pub(crate) takes_replies: bool,
+    pub(crate) open_files: Arc<OpenFiles>,
     host_calls: AtomicU64,
     unit: Mutex<UnitOfWork>,
 }
@@ -48,6 +51,7 @@ impl InstanceContext {
             shared,
             namespace,
             takes_replies,
+            open_files: Arc::default(),
             host_calls: AtomicU64::new(0),
             unit: Mutex::default(),
         })
@@ -71,6 +75,7 @@ impl InstanceContext {
             logging: self.clone(),
             messaging: self.clone(),
             storage: self.clone(),
+            files: Arc::new(GrantedFiles(self.clone())),
             extensions: self
                 .shared
                 .extensions

@@ -34,6 +34,7 @@ mod cell;
 mod deadlines;
 mod effects;
 mod extension;
+mod files;
 mod grants;
 mod host;
 mod installation;

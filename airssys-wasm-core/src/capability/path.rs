@@ -42,6 +42,25 @@ impl PathPattern {
         is_path(path) && wildcard::segments_match(segments(&self.0), segments(path))
     }
 
+    /// The longest directory that everything meant is in, or is: `/data` of `/data/**` and of `/data/*.csv`.
+    ///
+    /// ```
+    /// use airssys_wasm_core::capability::{InvalidPattern, PathPattern};
+    ///
+    /// let pattern: PathPattern = "/data/*/may.csv".parse()?;
+    /// assert_eq!(pattern.base(), "/data");
+    /// let one: PathPattern = "/etc/motd".parse()?;
+    /// assert_eq!(one.base(), "/etc");
+    /// # Ok::<(), InvalidPattern>(())
+    /// ```
+    pub fn base(&self) -> &str {
+        let end = match self.0.find('*') {
+            Some(wildcard) => self.0[..wildcard].rfind('/'),
+            None => self.0.rfind('/'),
+        };
+        &self.0[..end.unwrap_or(0).max(1)]
+    }
+
     /// The pattern as text.
     pub fn as_str(&self) -> &str {
         &self.0

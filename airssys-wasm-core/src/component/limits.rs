@@ -49,6 +49,8 @@ pub struct ResourceLimits {
     pub storage_keys: u64,
     /// Bytes logged during one message; what is beyond is cut, and a line says so.
     pub log_bytes: ByteSize,
+    /// Files and directories open at a time; more are refused to the guest.
+    pub open_files: u32,
 }
 
 impl Default for ResourceLimits {
@@ -71,6 +73,7 @@ impl Default for ResourceLimits {
             storage_bytes: ByteSize::mib(16),
             storage_keys: 100_000,
             log_bytes: ByteSize::kib(64),
+            open_files: 64,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use super::FileService;
 use crate::capability::CapabilityKind;
 use crate::component::ComponentId;
 use crate::error::{FailureCode, Result};
@@ -27,6 +28,8 @@ pub struct HostServices {
     pub messaging: Arc<dyn MessagingService>,
     /// `airssys:core/storage`.
     pub storage: Arc<dyn StorageService>,
+    /// `wasi:filesystem`.
+    pub files: Arc<dyn FileService>,
     /// Functions of the embedder, in the order of the definitions that the component was loaded with.
     pub extensions: Arc<[Arc<dyn HostFunction>]>,
 }

@@ -15,7 +15,7 @@ use crate::abi::Cells;
 use crate::abi::dynamic::{self, Held, check};
 use crate::fault;
 use crate::side::Side;
-use crate::wasi::{Answer, Function};
+use crate::wasi::{Answer, Finish, Function};
 
 const OPERATION: &str = "wasi";
 
@@ -47,6 +47,17 @@ pub(crate) unsafe fn call(
             // SAFETY: as the caller promises; what was lifted is in the future.
             let answer = unsafe { store.wait(Box::pin(answering)) }?;
             store.hold(answer).downcast_ref::<Option<Value>>().ok_or_else(|| fault::no_outcome(OPERATION))?
+        }
+        Answer::Then(answering) => {
+            let answering = AssertUnwindSafe(answering).catch_unwind().map(|answered| {
+                let finish = answered.unwrap_or_else(|panic| Err(text::of_panic(OPERATION, &*panic)))?;
+                Ok(Box::new(finish) as Box<dyn Any + Send>)
+            });
+            // SAFETY: as the caller promises; what was lifted is in the future.
+            let finish = unsafe { store.wait(Box::pin(answering)) }?;
+            let finish = finish.downcast::<Finish>().map_err(|_| fault::no_outcome(OPERATION))?;
+            let answer = on_host_stack(|| catch_unwind(AssertUnwindSafe(|| finish(world))));
+            store.hold(answer.map_err(|panic| text::of_panic(OPERATION, &*panic))??)
         }
     };
     let results = answer.as_slice();

@@ -26,6 +26,28 @@ impl Arguments {
         self.take(|value| if let Value::U8(number) = value { Some(number) } else { None })
     }
 
+    pub(super) fn string(&mut self) -> Result<String> {
+        self.take(|value| if let Value::String(text) = value { Some(text) } else { None })
+    }
+
+    /// The names of the flags that are set.
+    pub(super) fn flags(&mut self) -> Result<Vec<String>> {
+        self.take(|value| if let Value::Flags(names) = value { Some(names) } else { None })
+    }
+
+    /// A value that nothing depends on.
+    pub(super) fn skip(&mut self) -> Result<()> {
+        self.take(|_| Some(()))
+    }
+
+    /// The name of a case, and its value.
+    pub(super) fn variant(&mut self) -> Result<(String, Option<Value>)> {
+        self.take(|value| match value {
+            Value::Variant(case, value) => Some((case, value.map(|value| *value))),
+            _ => None,
+        })
+    }
+
     pub(super) fn bytes(&mut self) -> Result<Vec<u8>> {
         self.take(|value| if let Value::Bytes(bytes) = value { Some(bytes) } else { None })
     }

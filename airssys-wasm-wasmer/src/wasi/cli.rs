@@ -4,7 +4,7 @@ use airssys_wasm_core::error::{TrapKind, WasmError};
 use airssys_wasm_core::runtime::Value;
 
 use super::arguments::Arguments;
-use super::table::{Output, Resource};
+use super::table::{Input, Output, Resource};
 use super::{Answer, Function};
 
 pub(super) fn find(interface: &str, function: &str) -> Option<Function> {
@@ -22,7 +22,9 @@ pub(super) fn find(interface: &str, function: &str) -> Option<Function> {
             let status = Arguments::of("exit.exit-with-code", arguments).u8();
             Answer::Now(status.and_then(|status| Err(exit("exit.exit-with-code", status))))
         },
-        ("stdin", "get-stdin") => |wasi, _| wasi.give("stdin.get-stdin", Resource::InputStream).into(),
+        ("stdin", "get-stdin") => {
+            |wasi, _| wasi.give("stdin.get-stdin", Resource::InputStream(Input::Empty)).into()
+        }
         ("stdout", "get-stdout") => {
             |wasi, _| wasi.give("stdout.get-stdout", Resource::OutputStream(Output::Stdout)).into()
         }

@@ -52,7 +52,7 @@ fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
-fn datetime(time: Duration) -> Value {
+pub(super) fn datetime(time: Duration) -> Value {
     Value::Record(vec![
         ("seconds".into(), Value::U64(time.as_secs())),
         ("nanoseconds".into(), Value::U32(time.subsec_nanos())),

@@ -1,39 +1,49 @@
-//! `wasi:io`: streams to the log, and waiting.
+//! `wasi:io`: errors, and waiting. Streams are [next door](super::streams).
 
 use std::collections::BTreeMap;
-use std::future::pending;
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
-use airssys_wasm_core::error::{Result, TrapKind, WasmError};
-use airssys_wasm_core::runtime::Value;
+use airssys_wasm_core::error::{Result, TrapKind};
+use airssys_wasm_core::runtime::{FileRefusal, Value};
 use airssys_wasm_engine::ticker::Ticker;
-use airssys_wasm_engine::wasi::{Lines, MAX_WRITE};
 
 use super::arguments::Arguments;
-use super::table::{Deadline, Output, Resource, invalid};
-use super::{Answer, Function, Wasi, err, handle, never_given, ok};
-
-/// What a guest may write and flush at once, says WASI.
-const MAX_BLOCKING_WRITE: usize = 4096;
-
-static ZEROES: [u8; MAX_WRITE] = [0; MAX_WRITE];
+use super::streams::{self, lock};
+use super::table::{Deadline, Input, Output, Resource, SharedInput, SharedOutput, invalid};
+use super::{Answer, Function, Wasi};
 
 pub(super) fn find(interface: &str, function: &str) -> Option<Function> {
     match interface {
         "error" => find_error(function),
         "poll" => find_poll(function),
-        "streams" => find_input(function).or_else(|| find_output(function)),
+        "streams" => streams::find(function),
         _ => None,
     }
 }
 
-/// No stream of ours ever fails.
 fn find_error(function: &str) -> Option<Function> {
     match function {
-        "[method]error.to-debug-string" => Some(|_, _| never_given("error.to-debug-string")),
+        "[method]error.to-debug-string" => {
+            Some(|wasi, arguments| describe(wasi, Arguments::of("error.to-debug-string", arguments)).into())
+        }
         _ => None,
+    }
+}
+
+fn describe(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
+    failure(wasi, &mut arguments).map(|refused| Value::String(refused.to_string()))
+}
+
+/// What went wrong with a stream.
+pub(super) fn failure(wasi: &Wasi, arguments: &mut Arguments) -> Result<FileRefusal> {
+    let rep = arguments.rep()?;
+    match wasi.table.borrow_mut().get(arguments.operation, rep)? {
+        Resource::Error(refused) => Ok(*refused),
+        _ => Err(invalid(arguments.operation, "the resource is not an error")),
     }
 }
 
@@ -49,160 +59,6 @@ fn find_poll(function: &str) -> Option<Function> {
     Some(found)
 }
 
-fn find_input(function: &str) -> Option<Function> {
-    let found: Function = match function {
-        "[method]input-stream.read" => {
-            |wasi, arguments| read(wasi, Arguments::of("input-stream.read", arguments)).into()
-        }
-        "[method]input-stream.blocking-read" => {
-            |wasi, arguments| read(wasi, Arguments::of("input-stream.blocking-read", arguments)).into()
-        }
-        "[method]input-stream.skip" => {
-            |wasi, arguments| read(wasi, Arguments::of("input-stream.skip", arguments)).into()
-        }
-        "[method]input-stream.blocking-skip" => {
-            |wasi, arguments| read(wasi, Arguments::of("input-stream.blocking-skip", arguments)).into()
-        }
-        "[method]input-stream.subscribe" => |wasi, arguments| {
-            let mut arguments = Arguments::of("input-stream.subscribe", arguments);
-            let stream = input(wasi, &mut arguments);
-            stream.and_then(|rep| subscribe(wasi, arguments.operation, rep)).into()
-        },
-        _ => return None,
-    };
-    Some(found)
-}
-
-fn find_output(function: &str) -> Option<Function> {
-    let found: Function = match function {
-        "[method]output-stream.check-write" => {
-            |wasi, arguments| check_write(wasi, Arguments::of("output-stream.check-write", arguments)).into()
-        }
-        "[method]output-stream.write" => {
-            |wasi, arguments| write(wasi, Arguments::of("output-stream.write", arguments)).into()
-        }
-        "[method]output-stream.blocking-write-and-flush" => |wasi, arguments| {
-            write_and_flush(wasi, Arguments::of("output-stream.blocking-write-and-flush", arguments)).into()
-        },
-        "[method]output-stream.flush" => {
-            |wasi, arguments| flush(wasi, Arguments::of("output-stream.flush", arguments)).into()
-        }
-        "[method]output-stream.blocking-flush" => {
-            |wasi, arguments| flush(wasi, Arguments::of("output-stream.blocking-flush", arguments)).into()
-        }
-        "[method]output-stream.subscribe" => |wasi, arguments| {
-            let mut arguments = Arguments::of("output-stream.subscribe", arguments);
-            let stream = output(wasi, &mut arguments);
-            stream.and_then(|(rep, _)| subscribe(wasi, arguments.operation, rep)).into()
-        },
-        "[method]output-stream.write-zeroes" => |wasi, arguments| {
-            write_zeroes(wasi, Arguments::of("output-stream.write-zeroes", arguments)).into()
-        },
-        "[method]output-stream.blocking-write-zeroes-and-flush" => |wasi, arguments| {
-            let arguments = Arguments::of("output-stream.blocking-write-zeroes-and-flush", arguments);
-            write_zeroes_and_flush(wasi, arguments).into()
-        },
-        "[method]output-stream.splice" => {
-            |wasi, arguments| splice(wasi, Arguments::of("output-stream.splice", arguments)).into()
-        }
-        "[method]output-stream.blocking-splice" => {
-            |wasi, arguments| splice(wasi, Arguments::of("output-stream.blocking-splice", arguments)).into()
-        }
-        _ => return None,
-    };
-    Some(found)
-}
-
-fn input(wasi: &Wasi, arguments: &mut Arguments) -> Result<u32> {
-    let rep = arguments.rep()?;
-    match wasi.table.borrow_mut().get(arguments.operation, rep)? {
-        Resource::InputStream => Ok(rep),
-        _ => Err(invalid(arguments.operation, "the resource is not an input stream")),
-    }
-}
-
-fn output<'w>(wasi: &'w Wasi, arguments: &mut Arguments) -> Result<(u32, &'w Lines)> {
-    let rep = arguments.rep()?;
-    match wasi.table.borrow_mut().get(arguments.operation, rep)? {
-        Resource::OutputStream(Output::Stdout) => Ok((rep, &wasi.stdout)),
-        Resource::OutputStream(Output::Stderr) => Ok((rep, &wasi.stderr)),
-        _ => Err(invalid(arguments.operation, "the resource is not an output stream")),
-    }
-}
-
-fn subscribe(wasi: &Wasi, operation: &'static str, stream: u32) -> Result<Value> {
-    wasi.table.borrow_mut().subscribe(operation, stream, false).map(handle)
-}
-
-/// Reads or skips: there is nothing to read, however long somebody waits.
-fn read(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
-    input(wasi, &mut arguments)?;
-    arguments.u64()?;
-    Ok(closed())
-}
-
-fn closed() -> Value {
-    err(Value::Variant("closed".into(), None))
-}
-
-fn check_write(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
-    output(wasi, &mut arguments)?;
-    Ok(ok(Value::U64(MAX_WRITE as u64)))
-}
-
-/// A log takes any length: that of a call is limited, and what it was told it may write is not looked at.
-fn write(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
-    let (_, lines) = output(wasi, &mut arguments)?;
-    lines.write(&arguments.bytes()?)?;
-    Ok(ok(None))
-}
-
-fn write_and_flush(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
-    let (_, lines) = output(wasi, &mut arguments)?;
-    let bytes = arguments.bytes()?;
-    if bytes.len() > MAX_BLOCKING_WRITE {
-        return Err(too_large(&arguments));
-    }
-    lines.write(&bytes)?;
-    Ok(ok(None))
-}
-
-fn write_zeroes(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
-    let (_, lines) = output(wasi, &mut arguments)?;
-    let zeroes = zeroes(arguments.u64()?, MAX_WRITE)
-        .ok_or_else(|| arguments.trap(TrapKind::Other).because("more zeroes than `check-write` allows"))?;
-    lines.write(zeroes)?;
-    Ok(ok(None))
-}
-
-fn write_zeroes_and_flush(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
-    let (_, lines) = output(wasi, &mut arguments)?;
-    let zeroes = zeroes(arguments.u64()?, MAX_BLOCKING_WRITE).ok_or_else(|| too_large(&arguments))?;
-    lines.write(zeroes)?;
-    Ok(ok(None))
-}
-
-fn zeroes(length: u64, most: usize) -> Option<&'static [u8]> {
-    let length = usize::try_from(length).ok().filter(|length| *length <= most)?;
-    ZEROES.get(..length)
-}
-
-fn too_large(arguments: &Arguments) -> WasmError {
-    arguments.trap(TrapKind::InvalidValue).because("more than 4096 bytes to write and flush at once")
-}
-
-fn flush(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
-    output(wasi, &mut arguments)?;
-    Ok(ok(None))
-}
-
-fn splice(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
-    output(wasi, &mut arguments)?;
-    input(wasi, &mut arguments)?;
-    // Nothing of an input that is at its end is something, until somebody looks.
-    Ok(if arguments.u64()? == 0 { ok(Value::U64(0)) } else { closed() })
-}
-
 /// What one or more pollables of a call wait for.
 #[derive(Debug)]
 struct Wait {
@@ -211,13 +67,28 @@ struct Wait {
     positions: Vec<u32>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Until {
     Now,
     /// Other tasks had their turn.
     Turn,
     Time(Instant),
     Never,
+    /// There is something to read.
+    Input(SharedInput),
+    /// There is room to write.
+    Output(SharedOutput),
+}
+
+impl Until {
+    fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Input(stream) => lock(stream).poll_ready(context),
+            Self::Output(stream) => lock(stream).poll_ready(context),
+            Self::Now => Poll::Ready(()),
+            Self::Turn | Self::Time(_) | Self::Never => Poll::Pending,
+        }
+    }
 }
 
 /// What the resource `of` has to wait for. Asking counts as the first poll of it.
@@ -232,6 +103,8 @@ fn wait_for(wasi: &Wasi, operation: &'static str, of: u32) -> Result<Until> {
         }
         Resource::Deadline(Deadline::At(at)) => Until::Time(*at),
         Resource::Deadline(Deadline::Never) => Until::Never,
+        Resource::InputStream(Input::Piped(stream)) => Until::Input(Arc::clone(stream)),
+        Resource::OutputStream(Output::Piped(stream)) => Until::Output(Arc::clone(stream)),
         _ => Until::Now,
     })
 }
@@ -258,11 +131,10 @@ fn waits(wasi: &Wasi, operation: &'static str, pollables: &[u32]) -> Result<Vec<
 /// The positions of what is ready. `had_turn` tells whether other tasks had theirs.
 fn ready(waits: &[Wait], had_turn: bool) -> Vec<Value> {
     let now = Instant::now();
-    let is_ready = |wait: &&Wait| match wait.until {
-        Until::Now => true,
+    let is_ready = |wait: &&Wait| match &wait.until {
         Until::Turn => had_turn,
-        Until::Time(at) => at <= now,
-        Until::Never => false,
+        Until::Time(at) => *at <= now,
+        until => until.poll(&mut Context::from_waker(Waker::noop())).is_ready(),
     };
     waits
         .iter()
@@ -277,9 +149,17 @@ async fn first(ticker: &Ticker, waits: &[Wait]) {
     if waits.iter().any(|wait| matches!(wait.until, Until::Turn)) {
         return tokio::task::yield_now().await;
     }
-    let time = |wait: &Wait| if let Until::Time(at) = wait.until { Some(at) } else { None };
-    // Without a time it is the call's deadline that ends this.
-    let _ = ticker.bound(waits.iter().filter_map(time).min(), pin!(pending::<()>())).await;
+    let time = |wait: &Wait| if let Until::Time(at) = &wait.until { Some(*at) } else { None };
+    // Without a time and a stream it is the call's deadline that ends this.
+    let one = poll_fn(|context| {
+        let is_ready = |wait: &Wait| wait.until.poll(context).is_ready();
+        if waits.iter().map(is_ready).fold(false, |any, one| any | one) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    });
+    let _ = ticker.bound(waits.iter().filter_map(time).min(), pin!(one)).await;
 }
 
 fn is_ready(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {

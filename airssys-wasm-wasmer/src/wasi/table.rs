@@ -2,16 +2,22 @@
 //!
 //! Numbers are given and given again in the order of Wasmtime: it shows in the order of what `poll` finds ready.
 
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use airssys_wasm_core::error::{Limit, Result, TrapKind, WasmError};
+use airssys_wasm_core::runtime::{Descriptor, DirectoryEntries, FileRefusal};
+use airssys_wasm_engine::wasi as streams;
 
 /// What a resource stands for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Resource {
-    /// At its end.
-    InputStream,
+    InputStream(Input),
     OutputStream(Output),
+    Descriptor(Arc<dyn Descriptor>),
+    DirectoryEntries(Arc<dyn DirectoryEntries>),
+    /// Why a stream failed.
+    Error(FileRefusal),
     Network,
     Pollable {
         /// What is ready, or not yet.
@@ -23,12 +29,26 @@ pub(super) enum Resource {
     Deadline(Deadline),
 }
 
-/// One of the outputs of a guest. All of its streams write into the same lines.
-#[derive(Clone, Copy, Debug)]
+/// Where a stream reads.
+#[derive(Clone, Debug)]
+pub(super) enum Input {
+    /// It is at its end.
+    Empty,
+    Piped(SharedInput),
+}
+
+/// Where a stream writes.
+#[derive(Clone, Debug)]
 pub(super) enum Output {
+    /// One of the outputs of the guest. All of their streams write into the same lines.
     Stdout,
     Stderr,
+    Piped(SharedOutput),
 }
+
+/// A stream that a pollable may wait for, too.
+pub(super) type SharedInput = Arc<Mutex<streams::Input>>;
+pub(super) type SharedOutput = Arc<Mutex<streams::Output>>;
 
 /// When a pollable of a clock is ready.
 #[derive(Clone, Copy, Debug)]
@@ -45,8 +65,11 @@ impl Resource {
     /// Its name in WIT.
     fn kind(&self) -> &'static str {
         match self {
-            Self::InputStream => "input-stream",
+            Self::InputStream(_) => "input-stream",
             Self::OutputStream(_) => "output-stream",
+            Self::Descriptor(_) => "descriptor",
+            Self::DirectoryEntries(_) => "directory-entry-stream",
+            Self::Error(_) => "error",
             Self::Network => "network",
             Self::Pollable { .. } => "pollable",
             Self::Deadline(_) => "a deadline",
@@ -97,13 +120,14 @@ impl Table {
         if entry.children > 0 {
             return Err(invalid(operation, "the resource has children"));
         }
-        let Entry { resource, parent, .. } = *entry;
+        let parent = entry.parent;
+        let owned = if let Resource::Pollable { of, owns: true } = entry.resource { Some(of) } else { None };
         self.release(rep);
         if let Some(parent) = parent {
             self.entry(operation, parent)?.children -= 1;
         }
-        if let Resource::Pollable { of, owns: true } = resource {
-            self.release(of);
+        if let Some(owned) = owned {
+            self.release(owned);
         }
         Ok(())
     }

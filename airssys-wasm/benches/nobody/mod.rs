@@ -7,7 +7,7 @@ use airssys_wasm::core::component::ComponentId;
 use airssys_wasm::core::error::Result;
 use airssys_wasm::core::messaging::{Body, MessageId};
 use airssys_wasm::core::runtime::{
-    Comparison, HostServices, Listing, LogLevel, LoggingService, MessagingRefusal, MessagingService,
+    Comparison, HostServices, Listing, LogLevel, LoggingService, MessagingRefusal, MessagingService, NoFiles,
     ServiceResult, StorageRefusal, StorageService, StorageUsage,
 };
 use async_trait::async_trait;
@@ -26,6 +26,7 @@ impl Nobody {
             logging: nobody.clone(),
             messaging: nobody.clone(),
             storage: nobody,
+            files: Arc::new(NoFiles),
             extensions: Arc::new([]),
         }
     }

@@ -15,8 +15,8 @@ use airssys_wasm::core::error::{Detail, ErrorKind, Limit, Result, TrapKind, Wasm
 use airssys_wasm::core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
 use airssys_wasm::core::runtime::{
     CallBudget, Comparison, Component, ComponentHandle, Entry, HostFunction, HostServices, Listing,
-    LoadOptions, LogLevel, LoggingService, MessagingRefusal, MessagingService, RuntimeEngine, ServiceResult,
-    StorageRefusal, StorageService, StorageUsage, Value,
+    LoadOptions, LogLevel, LoggingService, MessagingRefusal, MessagingService, NoFiles, RuntimeEngine,
+    ServiceResult, StorageRefusal, StorageService, StorageUsage, Value,
 };
 #[cfg(feature = "wasmer")]
 use airssys_wasm::wasmer::{WasmerConfig, WasmerEngine};
@@ -96,6 +96,7 @@ impl Services {
             logging: Arc::clone(self) as _,
             messaging: Arc::clone(self) as _,
             storage: Arc::clone(self) as _,
+            files: Arc::new(NoFiles),
             extensions: extensions.into_iter().collect(),
         }
     }
