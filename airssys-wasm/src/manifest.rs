@@ -202,4 +202,112 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "manifest-version = 1\n[package]\nid = \"acme/counter\"\nversion = \"1.4.0\"\ncomponent = \"counter.wasm\"\n";
+
+    fn parse(sections: &str) -> Result<Manifest> {
+        Manifest::parse(&format!("{HEAD}{sections}"))
+    }
+
+    #[test]
+    fn a_misspelt_key_is_answered_with_the_one_meant() {
+        let check = |text: &str, expected: Option<&str>| {
+            let refused = Manifest::parse(text).unwrap_err();
+            assert_eq!(refused.next_step(), expected, "{refused}");
+            assert!(refused.to_string().contains("line "), "{refused}");
+        };
+        check(
+            &format!("{HEAD}[[capabilties]]\n"),
+            Some("did you mean `capabilities` instead of `capabilties`?"),
+        );
+        check("manifest-verson = 1\n", Some("did you mean `manifest-version` instead of `manifest-verson`?"));
+        let nested = [
+            ("license = \"MIT\"", "licence", "license"),
+            ("[build]\ncomand = []", "command", "comand"),
+            ("[[capabilities]]\nreasons = \"x\"", "reason", "reasons"),
+            ("[messaging]\ntarget = []", "targets", "target"),
+            ("[limits]\nmemroy = 1", "memory", "memroy"),
+            ("[storage]\nquotas = {}", "quota", "quotas"),
+            ("[storage.quota]\nbyte = 1", "bytes", "byte"),
+            ("[codecs]\naccept = []", "accepts", "accept"),
+            ("[supervision]\nmax-restart = 1", "max-restarts", "max-restart"),
+            ("[supervision]\nrestart = \"permanant\"", "permanent", "permanant"),
+            ("[deployment]\nstrategy = \"canari\"", "canary", "canari"),
+        ];
+        for (section, near, name) in nested {
+            let expected = format!("did you mean `{near}` instead of `{name}`?");
+            check(&format!("{HEAD}{section}"), Some(&expected));
+        }
+        check(&format!("{HEAD}[zebra]"), None);
+        check(&format!("{HEAD}{}capabilities = 1", "long-".repeat(1_000)), None);
+    }
+
+    #[test]
+    fn what_messaging_needs_is_asked_for_like_everything_else() {
+        let manifest = parse(
+            "[messaging]\ntargets = [\"acme/greeter\", \"acme/*\"]\ntopics = [\"orders.**\"]\nreason = \"it greets\"\n\
+             [[capabilities]]\ncapability = \"messaging:acme/greeter\"\nreason = \"it asks\"\n",
+        );
+        let wishes = manifest.unwrap().wishes();
+        let told: Vec<_> =
+            wishes.iter().map(|wish| (wish.capability.to_string(), wish.reason.as_str())).collect();
+        let expected = [
+            ("messaging:acme/greeter", "it asks"),
+            ("messaging:acme/*", "it greets"),
+            ("messaging:orders.**", "it greets"),
+        ];
+        assert_eq!(told, expected.map(|(capability, reason)| (capability.to_owned(), reason)));
+        let refused = |lists: &str, told: &str| {
+            let refused = parse(&format!("[messaging]\nreason = \"x\"\n{lists}")).unwrap_err().to_string();
+            assert!(refused.contains(told) && refused.contains("line "), "{refused}");
+        };
+        refused("targets = [\"orders.created\"]", "`orders.created` means topics: list it in `topics`");
+        refused("topics = [\"acme/greeter\"]", "`acme/greeter` means components: list it in `targets`");
+        refused("topics = [\"**\"]", "ask for `messaging:**` in `capabilities`");
+        refused("targets = [\"**\"]", "ask for `messaging:**` in `capabilities`");
+    }
+
+    #[test]
+    fn a_quota_is_two_of_the_limits() {
+        let limits = |sections: &str| {
+            let limits = parse(sections).unwrap().limits.unwrap();
+            (limits.storage_bytes.as_u64(), limits.storage_keys, limits.memory.as_u64())
+        };
+        let quota = "[storage.quota]\nbytes = \"1 KiB\"\nkeys = 7\n";
+        assert_eq!(limits(&format!("{quota}[limits]\nmemory = 5\n")), (1024, 7, 5));
+        assert_eq!(
+            limits(&format!("{quota}[limits]\nmemory = 5\nstorage-bytes = 1024\nstorage-keys = 7")),
+            (1024, 7, 5)
+        );
+        let manifest = parse(quota).unwrap();
+        assert_eq!(manifest.limits, None, "the host\'s limits hold for the rest");
+        assert_eq!(manifest.installation().quota, manifest.storage.quota);
+        // What an operator says is in place of all of it.
+        assert_eq!(
+            manifest.installation().limits(ResourceLimits::default()).limits,
+            Some(ResourceLimits::default())
+        );
+        for (limit, told) in [
+            (
+                "storage-bytes = \"16 MiB\"",
+                "`limits.storage-bytes` is 16 MiB, and `storage.quota.bytes` is 1 KiB",
+            ),
+            ("storage-keys = 100000", "`limits.storage-keys` is 100000, and `storage.quota.keys` is 7"),
+        ] {
+            let refused = parse(&format!("{quota}[limits]\n{limit}")).unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidConfiguration);
+            assert!(refused.to_string().contains(told), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_licence_is_one_line() {
+        assert_eq!(parse("licence = \"MIT\"").unwrap().package.licence.unwrap().as_str(), "MIT");
+        for refused in ["\"\"", "\"  \"", "\"MIT\\nOR Apache-2.0\""] {
+            let refused = parse(&format!("licence = {refused}")).unwrap_err().to_string();
+            assert!(refused.contains("a licence is one line"), "{refused}");
+        }
+    }
+}

@@ -42,6 +42,9 @@ pub enum Restart {
 }
 
 impl Restart {
+    /// Every value, in the order of declaration.
+    pub const ALL: [Self; 3] = [Self::Permanent, Self::Transient, Self::Temporary];
+
     /// As it is written.
     pub const fn name(self) -> &'static str {
         match self {
@@ -80,6 +83,9 @@ pub enum Strategy {
 }
 
 impl Strategy {
+    /// Every value, in the order of declaration.
+    pub const ALL: [Self; 4] = [Self::Immediate, Self::BlueGreen, Self::Canary, Self::Rolling];
+
     /// As it is written.
     pub const fn name(self) -> &'static str {
         match self {
@@ -168,6 +174,52 @@ impl From<Supervision> for Text {
             restart: supervision.restart,
             max_restarts: supervision.intensity.map(|intensity| intensity.max_restarts),
             within: supervision.intensity.map(|intensity| Within(intensity.within)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_host_does_not_do_is_refused_by_name() {
+        let supervision = |text: &str| toml::from_str::<Supervision>(text).unwrap().check_supported();
+        let deployment = |text: &str| toml::from_str::<Deployment>(text).unwrap().check_supported();
+        for done in [supervision(""), supervision("restart = \"permanent\"")] {
+            assert!(done.is_ok(), "{done:?}");
+        }
+        for done in [deployment(""), deployment("strategy = \"immediate\"")] {
+            assert!(done.is_ok(), "{done:?}");
+        }
+        let check = |refused: Result<()>, told: &str| {
+            let refused = refused.unwrap_err();
+            assert_eq!(refused.kind(), ErrorKind::InvalidConfiguration);
+            assert!(refused.to_string().contains(told) && refused.next_step().is_some(), "{refused}");
+        };
+        for name in ["transient", "temporary"] {
+            let told = format!("this host does not restart components as `{name}` yet");
+            check(supervision(&format!("restart = \"{name}\"")), &told);
+        }
+        check(supervision("max-restarts = 3\nwithin = \"1 min\""), "this host does not count restarts yet");
+        for name in ["blue-green", "canary", "rolling"] {
+            let told = format!("this host does not deploy components as `{name}` yet");
+            check(deployment(&format!("strategy = \"{name}\"")), &told);
+        }
+    }
+
+    #[test]
+    fn a_number_of_restarts_is_one_in_some_time() {
+        let read = |text: &str| toml::from_str::<Supervision>(text);
+        let read_back = read("max-restarts = 3\nwithin = \"90 s\"").unwrap();
+        let intensity = Intensity { max_restarts: 3, within: Duration::from_secs(90) };
+        assert_eq!(read_back.intensity, Some(intensity));
+        assert_eq!(read(&toml::to_string(&read_back).unwrap()), Ok(read_back));
+        for (half, told) in
+            [("max-restarts = 3", "needs `within`"), ("within = \"1 s\"", "needs `max-restarts`")]
+        {
+            let refused = read(half).unwrap_err();
+            assert!(refused.message().contains(told), "{refused}");
         }
     }
 }
