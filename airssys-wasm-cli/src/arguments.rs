@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime};
 use airssys_wasm::audit::Seal;
 use airssys_wasm::core::capability::Capability;
 use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
+use airssys_wasm::core::messaging::ContentType;
 use airssys_wasm::core::security::TrustLevel;
 use airssys_wasm::rights::moment;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::access::{self, OwnedAccess};
@@ -108,6 +109,10 @@ pub(crate) struct RunArguments {
     /// Given once, it is for all messages. Given several times, each is for the messages that follow it on the command line.
     #[arg(long, value_name = "ID", help_heading = "Messages")]
     pub(crate) to: Vec<ComponentId>,
+
+    /// What the messages are, for a component that accepts this alone: `application/json`; plain bytes when not given
+    #[arg(long, value_name = "TYPE", help_heading = "Messages")]
+    pub(crate) content_type: Option<ContentType>,
 
     /// Goes on after a message that failed; the exit code is that of the first failure
     #[arg(long, help_heading = "Messages")]
@@ -217,9 +222,16 @@ impl LimitArguments {
 #[command(after_help = exit_code::help())]
 pub(crate) struct InspectArguments {
     /// A component: a `.wasm` file, or a manifest (`Component.toml`)
-    #[arg(value_name = "[ID=]PATH", value_hint = clap::ValueHint::FilePath,
+    #[arg(required_unless_present = "diff", value_name = "[ID=]PATH", value_hint = clap::ValueHint::FilePath,
           value_parser = OsStringValueParser::new().try_map(ComponentPath::parse))]
-    pub(crate) path: ComponentPath,
+    pub(crate) path: Option<ComponentPath>,
+
+    /// Compares two versions of a component: capabilities, limits, content types, imports and exports
+    ///
+    /// Each is a `.wasm` file or a manifest. That something changed is no failure: the exit code is 0.
+    #[arg(long, num_args = 2, action = ArgAction::Set, value_names = ["OLD", "NEW"], value_hint = clap::ValueHint::FilePath, conflicts_with = "path",
+          value_parser = OsStringValueParser::new().try_map(ComponentPath::parse))]
+    pub(crate) diff: Vec<ComponentPath>,
 
     /// The engine that it is inspected for
     #[arg(long, value_name = "ENGINE", default_value = "wasmtime")]

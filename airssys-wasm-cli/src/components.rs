@@ -27,6 +27,7 @@ pub(crate) struct Candidate {
     /// Its binary.
     pub(crate) wasm: PathBuf,
     pub(crate) manifest: Option<Manifest>,
+    wishes: Vec<Wish>,
     /// As it was given: the manifest, or the binary.
     path: PathBuf,
 }
@@ -37,7 +38,8 @@ impl Candidate {
         let ComponentPath { id, path } = component;
         if path.extension() != Some(OsStr::new("toml")) {
             let id = id.clone().map_or_else(|| derived_id(path), Ok)?;
-            return Ok(Self { id, wasm: path.clone(), manifest: None, path: path.clone() });
+            let (wasm, path) = (path.clone(), path.clone());
+            return Ok(Self { id, wasm, manifest: None, wishes: Vec::new(), path });
         }
         let manifest = Manifest::read(path).map_err(input_problem)?;
         if let Some(id) = id {
@@ -48,6 +50,7 @@ impl Candidate {
         Ok(Self {
             id: manifest.package.id.clone(),
             wasm: manifest.package.component.clone(),
+            wishes: manifest.wishes(),
             manifest: Some(manifest),
             path: path.clone(),
         })
@@ -60,7 +63,7 @@ impl Candidate {
 
     /// What the author asks for.
     pub(crate) fn wishes(&self) -> &[Wish] {
-        self.manifest.as_ref().map_or(&[], |manifest| &manifest.capabilities)
+        &self.wishes
     }
 }
 

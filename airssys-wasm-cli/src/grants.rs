@@ -182,7 +182,7 @@ fn granted<'a>(decision: &'a Decision, id: &ComponentId, which: &Capability) -> 
 }
 
 /// Whether everything that `to` allows is known to be allowed by `from`.
-fn is_narrower(to: &Capability, from: &Capability) -> bool {
+pub(crate) fn is_narrower(to: &Capability, from: &Capability) -> bool {
     match (to, from) {
         (Capability::Messaging(to), Capability::Messaging(from)) => from.covers(to),
         _ => crate::access::parse(&to.to_string()).is_ok_and(|to| from.allows(&to.access())),

@@ -17,6 +17,7 @@ use serde::Serialize;
 use crate::arguments::{Format, InspectArguments};
 use crate::components::{Candidate, digest_of, input_problem};
 use crate::diagnostics::{Problem, ProblemData};
+use crate::diff;
 use crate::engine;
 use crate::exit_code::Exit;
 use crate::report::Report;
@@ -30,13 +31,15 @@ pub(crate) fn inspect(arguments: &InspectArguments) -> Exit {
 }
 
 fn inspect_to(arguments: &InspectArguments, report: &mut Report) -> Result<Exit, Problem> {
-    let candidate = Candidate::find(&arguments.path)?;
+    if let [old, new] = arguments.diff.as_slice() {
+        return diff::diff(arguments, [old, new], report);
+    }
+    let path = arguments.path.as_ref().ok_or_else(|| Problem::usage("no component is named"))?;
+    let candidate = Candidate::find(path)?;
     let wasm = read(&candidate.wasm).map_err(input_problem)?;
     let config = RuntimeConfig::default();
     let engine = engine::make(arguments.engine, &config)?;
-    let interface = load(&*engine, &wasm).map_err(|error| {
-        Problem::from(error).during(format!("`{}` cannot be run here", candidate.wasm.display()))
-    })?;
+    let interface = load(&*engine, &candidate, &wasm)?;
     let contract = check_exports(&interface).err().map(Problem::from);
     let findings = Findings::new(&candidate, &wasm, &engine.profile(), &interface, contract.as_ref());
     match arguments.output {
@@ -53,7 +56,18 @@ fn inspect_to(arguments: &InspectArguments, report: &mut Report) -> Result<Exit,
     }
 }
 
-fn load(engine: &dyn RuntimeEngine, wasm: &[u8]) -> Result<WitInterface, WasmError> {
+/// What a component imports and exports.
+pub(crate) fn load(
+    engine: &dyn RuntimeEngine,
+    candidate: &Candidate,
+    wasm: &[u8],
+) -> Result<WitInterface, Problem> {
+    interface(engine, wasm).map_err(|error| {
+        Problem::from(error).during(format!("`{}` cannot be run here", candidate.wasm.display()))
+    })
+}
+
+fn interface(engine: &dyn RuntimeEngine, wasm: &[u8]) -> Result<WitInterface, WasmError> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

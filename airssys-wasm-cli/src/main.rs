@@ -16,6 +16,7 @@ mod components;
 mod configuration;
 mod conformance;
 mod diagnostics;
+mod diff;
 mod engine;
 mod exit_code;
 mod explain;

@@ -195,8 +195,9 @@ impl<'a> Session<'a> {
                 () = tokio::time::sleep(self.arguments.shutdown_timeout) => {}
             }
         };
+        let body = Body { content_type: self.arguments.content_type.clone(), payload };
         tokio::select! {
-            outcome = self.host.request(to, payload) => outcome,
+            outcome = self.host.request(to, body) => outcome,
             () = no_more_patience => Err(WasmError::new(ErrorKind::ExecutionTimeout, "request")
                 .saying("the command was told to end while the component was at work")
                 .with("component", to)),

@@ -75,6 +75,92 @@ fn a_manifest_is_shown_with_its_wishes() {
     );
 }
 
+const OLD: &str = "manifest-version = 1\n[package]\nid = \"acme/c\"\nversion = \"1.0.0\"\ncomponent = \"guest.wasm\"\n\
+    [[capabilities]]\ncapability = \"storage:acme/c\"\nreason = \"it counts\"\n\
+    [[capabilities]]\ncapability = \"network-outbound:example.com:443\"\nreason = \"it phones home\"\n\
+    [limits]\nmemory = \"16 MiB\"\n[codecs]\naccepts = [\"application/json\"]\n";
+const NEW: &str = "manifest-version = 1\n[package]\nid = \"acme/c\"\nversion = \"1.1.0\"\ncomponent = \"guest.wasm\"\n\
+    [[capabilities]]\ncapability = \"storage:acme/*\"\nreason = \"it counts all\"\n\
+    [messaging]\ntargets = [\"acme/greeter\"]\nreason = \"it\\ngreets\"\n\
+    [limits]\nmemory = \"32 MiB\"\n[codecs]\naccepts = [\"text/*\", \"application/json\"]\n";
+
+/// A manifest with the guest beside it.
+fn version(place: &Place, folder: &str, manifest: &str, name: &str) -> String {
+    fs::create_dir(place.path(folder)).expect("the folder is new");
+    fs::copy(guest(name), place.path(folder).join("guest.wasm")).expect("the guest can be copied");
+    place.file(&format!("{folder}/Component.toml"), manifest)
+}
+
+#[test]
+fn two_versions_are_compared() {
+    let place = Place::new();
+    let old = version(&place, "old", OLD, "counter");
+    let new = version(&place, "new", NEW, "relay");
+    let ran = airssys(&["inspect", "--diff", &old, &new]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for text in [
+        "old  acme/c 1.0.0, ",
+        "version:\n  1.0.0 -> 1.1.0\n",
+        "capabilities:\n  + messaging:acme/greeter\n      what for: it\\ngreets\n  \
+         widened: storage:acme/c -> storage:acme/*\n      what for: it counts all\n  - network-outbound:example.com:443\n",
+        "limits:\n  memory: 16 MiB -> 32 MiB\n",
+        "content types:\n  application/json -> application/json, text/*\n",
+        "imports:\n  + airssys:core/messaging@0.1.0\n",
+        "      send: func(",
+        "  [needs messaging]\n",
+        "exports:\n  + airssys:core/replies@0.1.0\n",
+        "the binary is another one\n",
+    ] {
+        assert!(ran.stdout.contains(text), "`{text}` is missing in:\n{}", ran.stdout);
+    }
+    let ran = airssys(&["inspect", "--output", "json", "--diff", &new, &old]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    let [found] = ran.json().try_into().unwrap();
+    assert_eq!((&found["changed"], &found["same_binary"]), (&json!(true), &json!(false)));
+    assert_eq!(found["version"], json!({"old": "1.1.0", "new": "1.0.0"}));
+    let narrowed = &found["capabilities"]["narrowed"][0];
+    assert_eq!(narrowed["new"]["capability"], "storage:acme/c");
+    assert_eq!(found["capabilities"]["removed"][0]["capability"], "messaging:acme/greeter");
+    assert_eq!(found["limits"], json!({"memory": {"old": "32 MiB", "new": "16 MiB"}}));
+    assert_eq!(found["exports"]["removed"][0]["name"], "airssys:core/replies@0.1.0");
+    assert!(found.get("id").is_none());
+}
+
+#[test]
+fn functions_of_two_versions_are_compared() {
+    let place = Place::new();
+    let component = |name: &str, parameter: &str, import: &str| {
+        let text = format!(
+            r#"(component {import}
+            (core module $m (func (export "f") (param {parameter})))
+            (core instance $i (instantiate $m))
+            (func $f (param "x" {}) (canon lift (core func $i "f")))
+            (instance $e (export "find" (func $f)))
+            (export "acme:geo/lookup@1.0.0" (instance $e)))"#,
+            if parameter == "i32" { "u32" } else { "u64" }
+        );
+        place.file(name, wat::parse_str(text).expect("the text is a component"))
+    };
+    let clock = r#"(import "wasi:random/insecure-seed@0.2.6" (instance (export "insecure-seed" (func (result (tuple u64 u64))))))"#;
+    let (old, new) = (component("old.wasm", "i32", clock), component("new.wasm", "i64", ""));
+    let ran = airssys(&["inspect", "--diff", &old, &new]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for text in [
+        "imports:\n  - wasi:random/insecure-seed@0.2.6\n",
+        "exports:\n  acme:geo/lookup@1.0.0\n    find: func(x: u32)\n      -> func(x: u64)\n",
+    ] {
+        assert!(ran.stdout.contains(text), "`{text}` is missing in:\n{}", ran.stdout);
+    }
+    let ran = airssys(&["inspect", "--diff", &old, &old]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    for text in ["nothing changed: version, capabilities, limits, ", "the binary is the same\n"] {
+        assert!(ran.stdout.contains(text), "`{text}` is missing in:\n{}", ran.stdout);
+    }
+    airssys(&["inspect", "--diff", &old]).ended(2, "");
+    airssys(&["inspect", &old, "--diff", &old, &new]).ended(2, "");
+    airssys(&["inspect", "--diff", &old, "nowhere.wasm"]).ended(2, "").told(&["the file cannot be read"]);
+}
+
 /// What cannot be run is refused by both commands, with exit code 8 and these words.
 #[track_caller]
 fn check_refused(path: &str, told: &[&str]) {

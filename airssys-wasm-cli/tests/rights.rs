@@ -89,6 +89,28 @@ fn an_upgrade_keeps_no_rights_that_nobody_granted() {
 }
 
 #[test]
+fn what_messaging_needs_is_looked_at_like_everything_else() {
+    let scene = Scene::new();
+    scene.approve(&[]);
+    scene.run(0, "0\n");
+    let messaging =
+        "[messaging]\ntargets = [\"acme/stock\"]\ntopics = [\"orders.**\"]\nreason = \"it tells\"\n";
+    scene.place.file("Component.toml", manifest(&[STORAGE, MESSAGING]) + messaging);
+    scene
+        .run(7, "")
+        .told(&["it asks for `messaging:acme/stock`, `messaging:orders.**`, which nobody has granted"]);
+    let explained = airssys(&["explain", &scene.manifest, "--rights", &scene.rights]);
+    assert_eq!(explained.code, Some(7));
+    for text in ["messaging:acme/stock", "messaging:orders.**", "what for: it tells"] {
+        assert!(explained.stdout.contains(text), "`{text}` is missing in:\n{}", explained.stdout);
+    }
+    scene.approve(&["--only", STORAGE, "--only", "messaging:orders.**"]);
+    scene.run(0, "0\n");
+    let listed = scene.grants(&["list", "--output", "json"]);
+    assert!(listed.json()[0]["declined"].as_array().unwrap().contains(&json!("messaging:acme/stock")));
+}
+
+#[test]
 fn a_denial_is_explained_and_allowed_by_the_line_it_names() {
     let scene = Scene::new();
     scene.approve(&["--only", MESSAGING]);

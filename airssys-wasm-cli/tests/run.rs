@@ -28,6 +28,23 @@ fn a_counter_counts_on_in_the_next_run() {
 }
 
 #[test]
+fn a_component_takes_what_its_manifest_says() {
+    let place = Place::new();
+    fs::copy(guest("echo"), place.path("echo.wasm")).unwrap();
+    let head = "manifest-version = 1\n[package]\nid = \"acme/echo\"\nversion = \"1.0.0\"\ncomponent = \"echo.wasm\"\n";
+    let manifest =
+        place.file("Component.toml", format!("{head}[codecs]\naccepts = [\"application/json\"]\n"));
+    airssys(&["run", &manifest, "-m", "{}", "--content-type", "application/json"]).ended(0, "{}\n");
+    let refused = airssys(&["run", &manifest, "-m", "{}"]);
+    assert_eq!(refused.stdout, "");
+    refused.told(&["the receiver does not accept this content type", "accepted: application/json"]);
+    let manifest = place.file("Component.toml", format!("{head}[deployment]\nstrategy = \"canary\"\n"));
+    airssys(&["run", &manifest, "-m", "{}"])
+        .ended(2, "")
+        .told(&["this host does not deploy components as `canary` yet", "strategy = \"immediate\""]);
+}
+
+#[test]
 fn memory_is_the_default_store() {
     let counter = guest("counter");
     for _ in 0..2 {

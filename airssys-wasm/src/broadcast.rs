@@ -4,11 +4,10 @@ use airssys_wasm_core::component::ComponentId;
 use airssys_wasm_core::error::WasmError;
 use airssys_wasm_core::messaging::{MessageId, Sender};
 
-use crate::cell::Delivery;
+use crate::cell::{Delivery, NotTaken};
 use crate::effects::Event;
 use crate::host::Shared;
 use crate::mailbox::NoRoom;
-use crate::services::counted;
 
 /// Who took a message to many, and who did not.
 #[derive(Debug)]
@@ -23,26 +22,25 @@ pub struct BroadcastReport {
 
 impl Shared {
     /// Queues an event with everybody who subscribed to its topic, or with everybody when it has none. A receiver whose
-    /// mailbox is full misses it: nobody else waits for that.
+    /// mailbox is full, or that does not accept its content type, misses it: nobody else waits for that.
     pub(crate) fn publish(&self, event: &Event) -> BroadcastReport {
         let receivers = match &event.topic {
             Some(topic) => self.subscriptions.subscribers(topic, &self.gate),
             None => self.router.all(),
         };
         let mut report = BroadcastReport { id: event.id, delivered: Vec::new(), refused: Vec::new() };
-        let bytes = counted(&event.body);
         for receiver in receivers {
             // Room first: a copy that nobody takes is not made.
             let open = event.sender != Sender::Host || self.check_open("publish").is_ok();
-            let room = if open { Ok(()) } else { Err(NoRoom::Closed) };
-            let queued = room.and_then(|()| receiver.mailbox().reserve(bytes)).and_then(|room| {
+            let room = if open { receiver.reserve(&event.body) } else { Err(NoRoom::Closed.into()) };
+            let queued = room.and_then(|room| {
                 let delivery = Delivery::Message { envelope: event.envelope(), reply: None };
-                room.fill(delivery).map_err(|_| NoRoom::Closed)
+                room.fill(delivery).map_err(|_| NotTaken::NoRoom(NoRoom::Closed))
             });
             match queued {
                 Ok(()) => report.delivered.push(receiver.id().clone()),
-                Err(no_room) => {
-                    let error = receiver.no_room(no_room);
+                Err(not_taken) => {
+                    let error = receiver.not_taken(&not_taken);
                     tracing::debug!(message_id = %event.id, %error, "a receiver missed an event");
                     report.refused.push((receiver.id().clone(), error));
                 }

@@ -8,12 +8,12 @@ use std::task::Poll;
 
 use airssys_wasm_core::component::{ComponentId, ResourceLimits};
 use airssys_wasm_core::error::{MessagingFault, Result, WasmError};
-use airssys_wasm_core::messaging::{Body, Envelope, MessageId};
+use airssys_wasm_core::messaging::{Body, ContentTypePattern, Envelope, MessageId};
 use airssys_wasm_core::runtime::{MessagingRefusal, ResourceUsage};
 use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
 
-use crate::mailbox::{Mailbox, NoRoom};
+use crate::mailbox::{Mailbox, NoRoom, Reservation};
 use crate::services::{PendingRequests, counted};
 use crate::waiting::{Waiting, WaitingOn};
 
@@ -22,6 +22,8 @@ use crate::waiting::{Waiting, WaitingOn};
 pub(crate) struct Cell {
     id: ComponentId,
     limits: ResourceLimits,
+    /// The content types it understands; all of them, when there are none.
+    accepts: Box<[ContentTypePattern]>,
     mailbox: Arc<Mailbox<Delivery>>,
     pending: PendingRequests,
     waiting_on: WaitingOn,
@@ -88,6 +90,21 @@ pub struct CellStatistics {
     pub fuel: u64,
 }
 
+/// Why a component does not take a message.
+#[derive(Clone, Debug)]
+pub(crate) enum NotTaken {
+    /// Its mailbox has no room.
+    NoRoom(NoRoom),
+    /// It does not accept content of this type.
+    NotAccepted { content_type: Box<str> },
+}
+
+impl From<NoRoom> for NotTaken {
+    fn from(no_room: NoRoom) -> Self {
+        Self::NoRoom(no_room)
+    }
+}
+
 /// Something to be counted.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Event {
@@ -98,11 +115,16 @@ pub(crate) enum Event {
 }
 
 impl Cell {
-    pub(crate) fn new(id: ComponentId, limits: ResourceLimits) -> Arc<Self> {
+    pub(crate) fn new(
+        id: ComponentId,
+        limits: ResourceLimits,
+        accepts: impl Into<Box<[ContentTypePattern]>>,
+    ) -> Arc<Self> {
         let mailbox = Arc::new(Mailbox::new(&limits));
         Arc::new(Self {
             id,
             limits,
+            accepts: accepts.into(),
             mailbox,
             pending: PendingRequests::default(),
             waiting_on: WaitingOn::default(),
@@ -201,29 +223,63 @@ impl Cell {
         .await
     }
 
-    /// Queues a message.
-    ///
-    /// # Errors
-    /// [`MessagingFault::QueueFull`], [`MessagingFault::TooLarge`] or [`MessagingFault::ShuttingDown`].
-    pub(crate) fn deliver(&self, envelope: Envelope, reply: Option<Reply>) -> Result<()> {
+    /// Whether it accepts content of this type: every message to a component comes by here.
+    fn check_accepted(&self, body: &Body) -> Result<(), NotTaken> {
+        if self.accepts.is_empty() {
+            return Ok(());
+        }
+        let essence = body.essence();
+        if self.accepts.iter().any(|pattern| pattern.matches(essence)) {
+            return Ok(());
+        }
+        Err(NotTaken::NotAccepted { content_type: essence.into() })
+    }
+
+    /// Room for a message with this body.
+    pub(crate) fn reserve(&self, body: &Body) -> Result<Reservation<Delivery>, NotTaken> {
+        self.check_accepted(body)?;
+        Ok(self.mailbox.reserve(counted(body))?)
+    }
+
+    /// Queues a message at once.
+    pub(crate) fn push(&self, envelope: Envelope, reply: Option<Reply>) -> Result<(), NotTaken> {
+        self.check_accepted(&envelope.body)?;
         let bytes = counted(&envelope.body);
         let delivery = Delivery::Message { envelope, reply };
-        self.mailbox.push(delivery, bytes).map_err(|(no_room, _)| self.no_room(no_room))
+        self.mailbox.push(delivery, bytes).map_err(|(no_room, _)| no_room.into())
+    }
+
+    /// Queues a message of the embedder.
+    ///
+    /// # Errors
+    /// [`MessagingFault::QueueFull`], [`MessagingFault::TooLarge`], [`MessagingFault::NotAccepted`] or
+    /// [`MessagingFault::ShuttingDown`].
+    pub(crate) fn deliver(&self, envelope: Envelope, reply: Option<Reply>) -> Result<()> {
+        self.push(envelope, reply).map_err(|not_taken| self.not_taken(&not_taken))
     }
 
     /// Why this component does not take a message.
-    pub(crate) fn no_room(&self, no_room: NoRoom) -> WasmError {
+    pub(crate) fn not_taken(&self, not_taken: &NotTaken) -> WasmError {
         let error = |fault| WasmError::messaging("send", fault).with("component", &self.id);
-        match no_room {
-            NoRoom::TooLarge { bytes, max_bytes } => error(MessagingFault::TooLarge)
+        match not_taken {
+            NotTaken::NoRoom(NoRoom::TooLarge { bytes, max_bytes }) => error(MessagingFault::TooLarge)
                 .with("bytes", bytes)
                 .with("allowed", max_bytes)
                 .advising("send less, or raise the limit `mailbox-bytes` of the component"),
-            NoRoom::Full { max_items, max_bytes } => error(MessagingFault::QueueFull)
+            NotTaken::NoRoom(NoRoom::Full { max_items, max_bytes }) => error(MessagingFault::QueueFull)
                 .with("messages", max_items)
                 .with("bytes", max_bytes)
                 .advising("send again later"),
-            NoRoom::Closed => error(MessagingFault::ShuttingDown),
+            NotTaken::NoRoom(NoRoom::Closed) => error(MessagingFault::ShuttingDown),
+            NotTaken::NotAccepted { content_type } => error(MessagingFault::NotAccepted)
+                .with("content type", content_type)
+                .with("accepted", self.accepted())
+                .advising("send one of the content types that it accepts, and say so in the body"),
         }
+    }
+
+    /// The content types it accepts, in words.
+    pub(crate) fn accepted(&self) -> String {
+        self.accepts.iter().map(ContentTypePattern::as_str).collect::<Vec<_>>().join(", ")
     }
 }

@@ -171,17 +171,36 @@ impl Host {
     /// # Errors
     /// [`ComponentLoadFailed`](ErrorKind::ComponentLoadFailed) with a [`LoadFault`](airssys_wasm_core::error::LoadFault); [`ErrorKind::Io`] when the file cannot be read;
     /// [`Limit::ComponentSize`]; [`CapabilityDenied`](ErrorKind::CapabilityDenied) when the binary is not the one that is
-    /// [meant](Installation::digest); [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) when the id is taken, or when the
-    /// engine cannot enforce a limit of the component.
+    /// [meant](Installation::digest); [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) when the id is taken, when the
+    /// engine cannot enforce a limit of the component, or when the component asks for a
+    /// [supervision](Installation::supervision) or [deployment](Installation::deployment) that the host does not do.
     pub async fn install(&self, installation: Installation) -> Result<ComponentInfo> {
         let shared = &self.0.shared;
-        let Installation { id, version, source, grants, ends, config, limits, trust, digest: meant } =
-            installation;
-        let limits = limits.unwrap_or_else(|| shared.limits.clone());
-        check_enforced(&shared.engine.profile(), &limits).map_err(|error| error.with("component", &id))?;
+        let Installation {
+            id,
+            version,
+            source,
+            grants,
+            ends,
+            config,
+            limits,
+            quota,
+            accepts,
+            supervision,
+            deployment,
+            trust,
+            digest: meant,
+        } = installation;
+        let fail = |error: WasmError| error.with("component", &id);
+        supervision.check_supported().and_then(|()| deployment.check_supported()).map_err(fail)?;
+        let limits = limits.unwrap_or_else(|| {
+            let mut limits = shared.limits.clone();
+            quota.apply(&mut limits);
+            limits
+        });
+        check_enforced(&shared.engine.profile(), &limits).map_err(fail)?;
         self.check_free(&id)?;
         let described = source.describe();
-        let fail = |error: WasmError| error.with("component", &id);
         let (wasm, digest) = artifact::read(source, shared.max_component_size).await.map_err(fail)?;
         check_meant(meant, digest).map_err(fail)?;
         let metering = if limits.fuel.is_some() { Metering::Fuel } else { Metering::Off };
@@ -217,6 +236,7 @@ impl Host {
             source: described,
             component,
             limits,
+            accepts: accepts.into(),
             config,
             grants: Arc::new(granted),
             trust,
@@ -250,7 +270,8 @@ impl Host {
     /// Sends a message and does not wait.
     ///
     /// # Errors
-    /// [`MessagingFault::UnknownTarget`], [`QueueFull`](MessagingFault::QueueFull), [`TooLarge`](MessagingFault::TooLarge).
+    /// [`MessagingFault::UnknownTarget`], [`QueueFull`](MessagingFault::QueueFull), [`TooLarge`](MessagingFault::TooLarge),
+    /// [`NotAccepted`](MessagingFault::NotAccepted).
     pub fn send(&self, to: &ComponentId, body: impl Into<Body>) -> Result<MessageId> {
         self.component(to)?.send(body)
     }

@@ -9,10 +9,12 @@ use airssys_wasm_core::capability::{Capability, CapabilitySet};
 use airssys_wasm_core::component::{
     ArtifactDigest, ComponentConfig, ComponentId, InstallationSource, ResourceLimits, Version,
 };
+use airssys_wasm_core::messaging::ContentTypePattern;
 use airssys_wasm_core::runtime::ComponentHandle;
 use airssys_wasm_core::security::TrustLevel;
 
 use crate::gate::Grants;
+use crate::manifest::{Deployment, StorageQuota, Supervision};
 
 /// A component to be installed: its id, its binary, and what it may do. By itself it may do nothing.
 #[derive(Clone, Debug)]
@@ -25,6 +27,11 @@ pub struct Installation {
     pub(crate) ends: Vec<(Capability, SystemTime)>,
     pub(crate) config: ComponentConfig,
     pub(crate) limits: Option<ResourceLimits>,
+    /// Counts when it has no limits of its own.
+    pub(crate) quota: StorageQuota,
+    pub(crate) accepts: Vec<ContentTypePattern>,
+    pub(crate) supervision: Supervision,
+    pub(crate) deployment: Deployment,
     pub(crate) trust: TrustLevel,
     /// The binary that is meant; any, when there is none.
     pub(crate) digest: Option<ArtifactDigest>,
@@ -83,6 +90,10 @@ impl Installation {
             ends: Vec::new(),
             config: ComponentConfig::new(),
             limits: None,
+            quota: StorageQuota::default(),
+            accepts: Vec::new(),
+            supervision: Supervision::default(),
+            deployment: Deployment::default(),
             trust: TrustLevel::Unknown,
             digest: None,
         }
@@ -123,10 +134,39 @@ impl Installation {
         self
     }
 
-    /// Limits of its own, in place of the host's.
+    /// Limits of its own, in place of the host's and of its [storage quota](Self::storage_quota).
     #[must_use]
     pub fn limits(mut self, limits: ResourceLimits) -> Self {
         self.limits = Some(limits);
+        self
+    }
+
+    /// How much it may keep, when it otherwise has the limits of the host.
+    #[must_use]
+    pub fn storage_quota(mut self, quota: StorageQuota) -> Self {
+        self.quota = quota;
+        self
+    }
+
+    /// The content types that it understands; all of them, when there are none. A message of another type is refused to its sender,
+    /// and plain bytes count as `application/octet-stream`. What answers its own requests is not looked at.
+    #[must_use]
+    pub fn accepts(mut self, content_types: impl IntoIterator<Item = ContentTypePattern>) -> Self {
+        self.accepts = content_types.into_iter().collect();
+        self
+    }
+
+    /// What becomes of it when an instance ends. What the host does not do is refused when it is installed.
+    #[must_use]
+    pub fn supervision(mut self, supervision: Supervision) -> Self {
+        self.supervision = supervision;
+        self
+    }
+
+    /// How another version takes its place. What the host does not do is refused when it is installed.
+    #[must_use]
+    pub fn deployment(mut self, deployment: Deployment) -> Self {
+        self.deployment = deployment;
         self
     }
 
@@ -159,6 +199,7 @@ pub(crate) struct Installed {
     pub(crate) source: InstallationSource,
     pub(crate) component: ComponentHandle,
     pub(crate) limits: ResourceLimits,
+    pub(crate) accepts: Box<[ContentTypePattern]>,
     pub(crate) config: ComponentConfig,
     pub(crate) grants: Arc<Grants>,
     pub(crate) trust: TrustLevel,

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     fn cell(name: &str) -> Arc<Cell> {
-        Cell::new(name.parse().unwrap(), ResourceLimits::default())
+        Cell::new(name.parse().unwrap(), ResourceLimits::default(), [])
     }
 
     #[test]

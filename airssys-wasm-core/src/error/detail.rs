@@ -209,6 +209,8 @@ named! {
         QueueFull => "the mailbox is full",
         /// The message is larger than the receiver takes.
         TooLarge => "the message is too large",
+        /// The receiver does not accept content of this type.
+        NotAccepted => "the receiver does not accept this content type",
         /// No answer in time; the receiver may still be working.
         Timeout => "no answer in time",
         /// The receiver waits, directly or not, for the sender.

@@ -116,7 +116,7 @@ pub enum MessagingRefusal {
     Timeout,
     /// The receiver is waiting for the sender.
     Cycle(String),
-    /// The receiver answered with an error of its own.
+    /// The receiver answered with an error of its own, or does not accept content of this type.
     Failed(Failure),
     /// The receiver ended without an answer.
     Unavailable(String),

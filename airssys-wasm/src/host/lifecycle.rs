@@ -75,7 +75,7 @@ impl Host {
             component.become_(ComponentState::Starting)?;
             component.installed.clone()
         };
-        let cell = Cell::new(id.clone(), installed.limits.clone());
+        let cell = Cell::new(id.clone(), installed.limits.clone(), installed.accepts.clone());
         let mut starting = Starting { host: self, cell: &cell, came_up: false };
         let worker = Worker::start(cell.clone(), installed, shared.clone()).await?;
         let mut components = self.components();

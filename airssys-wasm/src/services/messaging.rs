@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 
 use airssys_wasm_core::capability::{Access, Topic, TopicPattern};
 use airssys_wasm_core::component::ComponentId;
-use airssys_wasm_core::error::{Detail, MessagingFault, Result, WasmError};
+use airssys_wasm_core::error::{Detail, FailureCode, MessagingFault, Result, WasmError};
 use airssys_wasm_core::messaging::{Body, MessageId, MessageType};
 use airssys_wasm_core::runtime::{Failure, MessagingRefusal, MessagingService, ServiceResult};
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use crate::cell::{Cell, Delivery, Reply};
+use crate::cell::{Cell, Delivery, NotTaken, Reply};
 use crate::deadlines::Passed;
 use crate::host::Shared;
 use crate::instance::InstanceContext;
@@ -57,7 +57,7 @@ impl InstanceContext {
     /// Room in the receiver's mailbox, and in this handler's outbox.
     fn room_for(&self, receiver: &Cell, body: &Body) -> Refusable<Reservation<Delivery>> {
         self.check_outbox(body)?;
-        receiver.mailbox().reserve(counted(body)).map_err(|no_room| no_room_refusal(receiver.id(), no_room))
+        receiver.reserve(body).map_err(|not_taken| not_taken_refusal(receiver, not_taken))
     }
 
     fn check_outbox(&self, body: &Body) -> Refusable<()> {
@@ -120,12 +120,10 @@ impl MessagingService for InstanceContext {
         envelope.deadline = deadline;
         let (reply, answer) = oneshot::channel();
         let bytes = counted(&envelope.body);
-        let delivery = Delivery::Message { envelope, reply: Some(Reply::new(reply, Some(waiting.clone()))) };
         granted!(
             receiver
-                .mailbox()
-                .push(delivery, bytes)
-                .map_err(|(no_room, _)| no_room_refusal(receiver.id(), no_room))
+                .push(envelope, Some(Reply::new(reply, Some(waiting.clone()))))
+                .map_err(|not_taken| not_taken_refusal(&receiver, not_taken))
         );
         self.unit().count_sent(bytes);
         let answer = wait_for_answer(&self.shared, receiver.id(), answer, deadline).await;
@@ -241,6 +239,21 @@ fn check_address(target: &str) -> Result<(), String> {
     match target.parse::<ComponentId>() {
         Ok(_) => Ok(()),
         Err(invalid) => Err(invalid.to_string()),
+    }
+}
+
+/// A message that its receiver would not understand is refused as the receiver itself would refuse it.
+fn not_taken_refusal(receiver: &Cell, not_taken: NotTaken) -> MessagingRefusal {
+    match not_taken {
+        NotTaken::NoRoom(no_room) => no_room_refusal(receiver.id(), no_room),
+        NotTaken::NotAccepted { content_type } => MessagingRefusal::Failed(Failure {
+            code: FailureCode::InvalidInput,
+            message: format!(
+                "{} does not accept `{content_type}`; it accepts {}",
+                receiver.id(),
+                receiver.accepted()
+            ),
+        }),
     }
 }
 
