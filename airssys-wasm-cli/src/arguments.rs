@@ -149,6 +149,11 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "[ID:]KEY=VALUE", help_heading = "Settings")]
     pub(crate) config: Vec<ConfigEntry>,
 
+    /// Sets an environment variable that the component ID finds, or else the one of the first PATH; repeatable. Components find
+    /// no other variables
+    #[arg(long, value_name = "[ID:]NAME=VALUE", help_heading = "Settings")]
+    pub(crate) env: Vec<ConfigEntry>,
+
     /// Where components keep their state: `memory` (the default) or `KIND:PATH`, for example `redb:state.redb`
     #[arg(long, value_name = "STORE", help_heading = "Settings")]
     pub(crate) store: Option<stores::Place>,

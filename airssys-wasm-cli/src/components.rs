@@ -98,6 +98,7 @@ struct Planned {
     candidate: Candidate,
     grants: Vec<Capability>,
     config: ComponentConfig,
+    environment: Environment,
     /// What the operator's file says.
     decision: Option<Decision>,
 }
@@ -122,6 +123,14 @@ impl Plan {
             let planned = plan.find_or_first(entry.component.as_ref())?;
             planned.config = std::mem::take(&mut planned.config).with(&entry.key, &entry.value);
         }
+        for entry in &arguments.env {
+            let planned = plan.find_or_first(entry.component.as_ref())?;
+            let environment = std::mem::take(&mut planned.environment).variable(&entry.key, &entry.value);
+            planned.environment = environment.map_err(|refused| {
+                Problem::usage(format!("`--env {}`: {refused}", entry.key))
+                    .advising("write `--env NAME=VALUE`")
+            })?;
+        }
         Ok(plan)
     }
 
@@ -134,7 +143,8 @@ impl Plan {
                 .advising(format!("give one of them another: `ID={second}`")));
         }
         let config = candidate.manifest.as_ref().map(|manifest| manifest.config.clone()).unwrap_or_default();
-        self.0.push(Planned { candidate, grants: Vec::new(), config, decision: None });
+        let environment = Environment::new();
+        self.0.push(Planned { candidate, grants: Vec::new(), config, environment, decision: None });
         Ok(())
     }
 
@@ -199,8 +209,10 @@ impl Plan {
                 Some(manifest) => manifest.installation(),
                 None => Installation::new(planned.candidate.id.clone(), planned.candidate.wasm.clone()),
             };
-            let installation =
-                installation.config(planned.config.clone()).grant_all(planned.grants.iter().cloned());
+            let installation = installation
+                .config(planned.config.clone())
+                .environment(planned.environment.clone())
+                .grant_all(planned.grants.iter().cloned());
             let installation = match &planned.decision {
                 Some(decision) => decision.apply(installation),
                 None => installation,

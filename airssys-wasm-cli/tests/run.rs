@@ -419,3 +419,39 @@ fn an_interrupt_lets_the_message_at_work_finish() {
     replies.read_to_string(&mut rest).unwrap();
     assert_eq!((first.as_str(), rest.as_str()), ("ok\n", ""));
 }
+
+#[test]
+fn a_component_finds_the_environment_it_is_given_and_no_other() {
+    let (clock, proposals) = (guest("wasi-clock"), guest("wasi-proposals"));
+    let ran = airssys(&["run", &clock, "-m", "environment"]);
+    assert_eq!((ran.code, ran.stdout.trim()), (Some(0), ""), "{}", ran.stderr);
+    let ran = airssys(&["run", &clock, "--env", "LANG=de", "--env", "X=a=b", "-m", "environment"]);
+    assert_eq!((ran.code, ran.stdout.trim()), (Some(0), "LANG=de X=a=b"), "{}", ran.stderr);
+    let ran = airssys(&["run", &proposals, "--config", "greeting=Moin", "-m", "config greeting", "-m", "log a line"]);
+    assert_eq!((ran.code, ran.stdout.lines().next()), (Some(0), Some("Moin")), "{}", ran.stderr);
+    assert!(ran.stderr.contains("ERROR") && ran.stderr.contains("guest: a line"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_component_reads_and_writes_the_files_it_is_granted() {
+    let place = Place::new();
+    let folder = fs::canonicalize(place.path(".")).unwrap();
+    fs::write(folder.join("note"), "a note").unwrap();
+    let files = guest("wasi-files");
+    let (read, write) =
+        (format!("file-read:{}/note", folder.display()), format!("file-write:{}/*.txt", folder.display()));
+    let run = |grants: &[&str], messages: &[&str]| {
+        let grants = grants.iter().flat_map(|grant| ["--grant", grant]);
+        let messages = messages.iter().flat_map(|message| ["-m", message]);
+        airssys(&["run", &files].into_iter().chain(grants).chain(messages).collect::<Vec<_>>())
+    };
+    let ran = run(&[&read], &["directories", "open\n0\nread\nnote", "read-stream\n1\n0"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(ran.stdout.ends_with("1\na note\n"), "{}", ran.stdout);
+    let open = "open\n0\nwrite,create\nnew.txt";
+    let ran = run(&[&read], &["directories", open]);
+    assert!(ran.stdout.ends_with("error access\n"), "{}", ran.stdout);
+    let ran = run(&[&write], &["directories", open, "write-stream\n1\n0\nhello"]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert_eq!(fs::read_to_string(folder.join("new.txt")).unwrap(), "hello");
+}

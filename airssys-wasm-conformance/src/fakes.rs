@@ -205,6 +205,7 @@ impl FakeHost {
             messaging: Arc::new(self.clone()),
             storage: Arc::new(self.clone()),
             files: Arc::new(NoFiles),
+            environment: Arc::default(),
             extensions: self.extensions.as_slice().into(),
         }
     }

@@ -32,6 +32,8 @@ pub enum Guest {
     WasiClock,
     /// Calls every function of WASI that has to do with files.
     WasiFiles,
+    /// Reads its configuration and writes to its log by proposals of WASI.
+    WasiProposals,
 }
 
 macro_rules! prebuilt {
@@ -42,7 +44,7 @@ macro_rules! prebuilt {
 
 impl Guest {
     /// Every guest.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Counter,
         Self::Greeter,
         Self::Relay,
@@ -52,6 +54,7 @@ impl Guest {
         Self::Values,
         Self::WasiClock,
         Self::WasiFiles,
+        Self::WasiProposals,
     ];
 
     /// The name of its file and of its package.
@@ -66,6 +69,7 @@ impl Guest {
             Self::Values => "values",
             Self::WasiClock => "wasi-clock",
             Self::WasiFiles => "wasi-files",
+            Self::WasiProposals => "wasi-proposals",
         }
     }
 
@@ -102,6 +106,7 @@ impl Guest {
             Self::Values => prebuilt!("values"),
             Self::WasiClock => prebuilt!("wasi-clock"),
             Self::WasiFiles => prebuilt!("wasi-files"),
+            Self::WasiProposals => prebuilt!("wasi-proposals"),
         }
     }
 }

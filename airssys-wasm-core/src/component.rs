@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+mod environment;
 mod identity;
 mod limits;
 mod size;
 mod version;
 
+pub use environment::{Environment, InvalidEnvironment};
 pub use identity::{ArtifactDigest, ComponentId, InstanceId, InvalidComponentId, InvalidDigest};
 pub use limits::ResourceLimits;
 pub use size::{ByteSize, InvalidByteSize};

@@ -1,6 +1,6 @@
 //! WASI 0.2: the answers are those of the Wasmtime engine, the functions our own.
 //!
-//! The files of the instance, and no environment, argument, input or network. What a component writes to its output goes line by line to
+//! The files, arguments and environment of the instance, no input and no network. What a component writes to its output goes line by line to
 //! the logging service of its instance; clocks run, and random numbers are random. Values are dynamic here: none of
 //! this is worth a faster way.
 
@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use airssys_wasm_core::component::ResourceLimits;
+use airssys_wasm_core::component::{Environment, ResourceLimits};
 use airssys_wasm_core::error::{Result, TrapKind, WasmError};
 use airssys_wasm_core::runtime::{FileService, HostServices, LogLevel, ResourceHandle, Value};
 use airssys_wasm_engine::text;
@@ -89,6 +89,7 @@ impl From<Result<Value>> for Answer {
 pub(crate) struct Wasi {
     table: RefCell<Table>,
     files: Arc<dyn FileService>,
+    environment: Arc<Environment>,
     stdout: Lines,
     stderr: Lines,
     /// When the monotonic clock was zero.
@@ -103,6 +104,7 @@ impl Wasi {
         Self {
             table: RefCell::new(Table::new(limits.handles as usize)),
             files: Arc::clone(&services.files),
+            environment: Arc::clone(&services.environment),
             stdout: Lines::new(Arc::clone(&services.logging), LogLevel::Info),
             stderr: Lines::new(Arc::clone(&services.logging), LogLevel::Warn),
             started: Instant::now(),

@@ -78,7 +78,7 @@ impl Instance {
         check_deadline(OPERATION, budget)?;
         loaded.check_fuel(OPERATION, CallBudget { fuel: limits.fuel, ..budget })?;
         let fuel = loaded.check_fuel(OPERATION, budget)?;
-        let wasi = loaded.imports_wasi.then(|| Box::new(Wasi::new(limits, &services.logging)));
+        let wasi = loaded.imports_wasi.then(|| Box::new(Wasi::new(limits, &services)));
         let state = State {
             services,
             totals: Totals::new(limits),

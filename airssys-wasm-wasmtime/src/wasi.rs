@@ -1,6 +1,6 @@
-//! WASI 0.2: components of ordinary toolchains link, and find the files of their instance, and beside these an empty world.
+//! WASI 0.2: components of ordinary toolchains link, and find the files, arguments and environment of their instance, and beside these an empty world.
 //!
-//! No environment, argument, input or network. What a component writes to its output goes line by line to
+//! No input and no network. What a component writes to its output goes line by line to
 //! the logging service of its instance; clocks run, and random numbers are random.
 
 mod filesystem;
@@ -13,7 +13,7 @@ use std::task::{Context, Poll};
 use airssys_wasm_core::component::ResourceLimits;
 use airssys_wasm_core::error::Result;
 use airssys_wasm_core::interface::WitInterface;
-use airssys_wasm_core::runtime::{LogLevel, LoggingService};
+use airssys_wasm_core::runtime::{HostServices, LogLevel};
 use airssys_wasm_engine::wasi::{Lines, MAX_RANDOM, MAX_WRITE};
 use bytes::Bytes;
 use tokio::io::AsyncWrite;
@@ -46,12 +46,16 @@ pub(crate) struct Wasi {
 }
 
 impl Wasi {
-    pub(crate) fn new(limits: &ResourceLimits, logging: &Arc<dyn LoggingService>) -> Self {
+    pub(crate) fn new(limits: &ResourceLimits, services: &HostServices) -> Self {
         let outputs = [LogLevel::Info, LogLevel::Warn]
-            .map(|level| Output(Arc::new(Lines::new(Arc::clone(logging), level))));
+            .map(|level| Output(Arc::new(Lines::new(Arc::clone(&services.logging), level))));
+        let variables: Vec<_> = services.environment.variables().collect();
+        let arguments: Vec<_> = services.environment.arguments().collect();
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.handles as usize);
         let context = WasiCtxBuilder::new()
+            .envs(&variables)
+            .args(&arguments)
             .stdout(outputs[0].clone())
             .stderr(outputs[1].clone())
             .allow_tcp(false)

@@ -34,9 +34,10 @@ use crate::cell::CellStatistics;
 use crate::deadlines::Deadlines;
 use crate::effects::Event;
 use crate::gate::{Gate, Grants};
-use crate::installation::{Installation, Installed};
+use crate::installation::{Given, Installation, Installed};
 use crate::message_id::MessageIds;
 use crate::router::Router;
+use crate::services::Offered;
 use crate::subscriptions::Subscriptions;
 
 /// Runs components. Cloning copies a pointer; when the last clone goes, everything that still runs is ended at once.
@@ -71,6 +72,8 @@ pub(crate) struct Shared {
     pub(crate) message_ids: MessageIds,
     pub(crate) deadlines: Deadlines,
     pub(crate) extensions: Vec<Arc<dyn HostFunction>>,
+    /// What every host offers beside these.
+    pub(crate) offered: Vec<&'static Offered>,
     pub(crate) limits: ResourceLimits,
     pub(crate) max_component_size: ByteSize,
     max_instances: u32,
@@ -183,6 +186,7 @@ impl Host {
             grants,
             ends,
             config,
+            environment,
             limits,
             quota,
             accepts,
@@ -207,8 +211,9 @@ impl Host {
         let component = match self.loaded(&digest, metering) {
             Some(component) => component,
             None => {
-                let extensions =
-                    shared.extensions.iter().map(|function| function.definition().clone()).collect();
+                let registered = shared.extensions.iter().map(|function| function.definition());
+                let offered = shared.offered.iter().map(|function| &function.definition);
+                let extensions = registered.chain(offered).cloned().collect();
                 shared.engine.load(&wasm, LoadOptions { metering, extensions }).await.map_err(fail)?
             }
         };
@@ -237,7 +242,7 @@ impl Host {
             component,
             limits,
             accepts: accepts.into(),
-            config,
+            given: Arc::new(Given { config, environment: Arc::new(environment) }),
             grants: Arc::new(granted),
             trust,
             takes_replies,

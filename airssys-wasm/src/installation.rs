@@ -7,7 +7,7 @@ use std::time::SystemTime;
 
 use airssys_wasm_core::capability::{Capability, CapabilitySet};
 use airssys_wasm_core::component::{
-    ArtifactDigest, ComponentConfig, ComponentId, InstallationSource, ResourceLimits, Version,
+    ArtifactDigest, ComponentConfig, ComponentId, Environment, InstallationSource, ResourceLimits, Version,
 };
 use airssys_wasm_core::messaging::ContentTypePattern;
 use airssys_wasm_core::runtime::ComponentHandle;
@@ -26,6 +26,7 @@ pub struct Installation {
     /// Grants that have an end.
     pub(crate) ends: Vec<(Capability, SystemTime)>,
     pub(crate) config: ComponentConfig,
+    pub(crate) environment: Environment,
     pub(crate) limits: Option<ResourceLimits>,
     /// Counts when it has no limits of its own.
     pub(crate) quota: StorageQuota,
@@ -89,6 +90,7 @@ impl Installation {
             grants: CapabilitySet::new(),
             ends: Vec::new(),
             config: ComponentConfig::new(),
+            environment: Environment::default(),
             limits: None,
             quota: StorageQuota::default(),
             accepts: Vec::new(),
@@ -131,6 +133,23 @@ impl Installation {
     #[must_use]
     pub fn config(mut self, config: ComponentConfig) -> Self {
         self.config = config;
+        self
+    }
+
+    /// What it finds as its environment, through WASI: nothing of the host's own, unless it is given here.
+    ///
+    /// ```
+    /// use airssys_wasm::core::component::Environment;
+    /// use airssys_wasm::{Installation, Source};
+    ///
+    /// let environment = Environment::new().variable("LANG", "de")?.argument("--verbose")?;
+    /// let report = Installation::new("acme/report".parse()?, Source::File("report.wasm".into()));
+    /// let report = report.environment(environment);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn environment(mut self, environment: Environment) -> Self {
+        self.environment = environment;
         self
     }
 
@@ -190,6 +209,13 @@ impl Installation {
     }
 }
 
+/// What each instance of a component is told.
+#[derive(Debug)]
+pub(crate) struct Given {
+    pub(crate) config: ComponentConfig,
+    pub(crate) environment: Arc<Environment>,
+}
+
 /// A component that is loaded and checked, and what it was given.
 #[derive(Debug)]
 pub(crate) struct Installed {
@@ -200,7 +226,7 @@ pub(crate) struct Installed {
     pub(crate) component: ComponentHandle,
     pub(crate) limits: ResourceLimits,
     pub(crate) accepts: Box<[ContentTypePattern]>,
-    pub(crate) config: ComponentConfig,
+    pub(crate) given: Arc<Given>,
     pub(crate) grants: Arc<Grants>,
     pub(crate) trust: TrustLevel,
     /// Whether it exports `replies`.

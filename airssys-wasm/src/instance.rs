@@ -8,7 +8,7 @@ use airssys_wasm_core::capability::Access;
 use airssys_wasm_core::component::{ComponentId, ResourceLimits};
 use airssys_wasm_core::error::{Limit, Result, WasmError};
 use airssys_wasm_core::messaging::{Body, Envelope, MessageId, MessageType, Sender};
-use airssys_wasm_core::runtime::HostServices;
+use airssys_wasm_core::runtime::{HostFunction, HostServices};
 use airssys_wasm_core::security::SecurityContext;
 use airssys_wasm_core::storage::{Namespace, Quota};
 
@@ -17,6 +17,7 @@ use crate::extension::GatedFunction;
 use crate::files::OpenFiles;
 use crate::gate::{Denial, Grants};
 use crate::host::Shared;
+use crate::installation::Given;
 use crate::services::GrantedFiles;
 use crate::unit_of_work::UnitOfWork;
 
@@ -30,6 +31,7 @@ pub(crate) struct InstanceContext {
     pub(crate) namespace: Namespace,
     /// Whether it exports `replies`.
     pub(crate) takes_replies: bool,
+    pub(crate) given: Arc<Given>,
     pub(crate) open_files: Arc<OpenFiles>,
     host_calls: AtomicU64,
     unit: Mutex<UnitOfWork>,
@@ -42,6 +44,7 @@ impl InstanceContext {
         cell: Arc<Cell>,
         shared: Arc<Shared>,
         takes_replies: bool,
+        given: Arc<Given>,
     ) -> Arc<Self> {
         let namespace = Namespace::of_component(security.component());
         Arc::new(Self {
@@ -51,6 +54,7 @@ impl InstanceContext {
             shared,
             namespace,
             takes_replies,
+            given,
             open_files: Arc::default(),
             host_calls: AtomicU64::new(0),
             unit: Mutex::default(),
@@ -76,13 +80,15 @@ impl InstanceContext {
             messaging: self.clone(),
             storage: self.clone(),
             files: Arc::new(GrantedFiles(self.clone())),
-            extensions: self
-                .shared
-                .extensions
-                .iter()
-                .map(|function| GatedFunction::guard(function, self))
-                .collect(),
+            environment: Arc::clone(&self.given.environment),
+            extensions: self.extensions().collect(),
         }
+    }
+
+    /// The functions of the embedder, and those that every host offers, in the order of their definitions.
+    fn extensions(self: &Arc<Self>) -> impl Iterator<Item = Arc<dyn HostFunction>> {
+        let registered = self.shared.extensions.iter().map(|function| GatedFunction::guard(function, self));
+        registered.chain(self.shared.offered.iter().map(|function| function.bind(self)))
     }
 
     /// The unit of work of the handler that runs. Never held across an await or a call of the guest.

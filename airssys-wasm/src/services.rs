@@ -4,6 +4,8 @@ mod files;
 mod logging;
 mod messaging;
 mod storage;
+mod wasi;
 
 pub(crate) use files::GrantedFiles;
 pub(crate) use messaging::{PendingRequests, counted};
+pub(crate) use wasi::{Offered, offered};

@@ -54,13 +54,14 @@ impl Live {
             cell.clone(),
             shared.clone(),
             installed.takes_replies,
+            installed.given.clone(),
         );
         let budget = CallBudget::starting_now(cell.limits());
         context.begin(|unit| unit.begin(None, None, budget.deadline));
         let come_up = async {
             let mut instance =
                 installed.component.instantiate(cell.limits(), context.services(), budget).await?;
-            instance.init(&installed.config, budget).await?;
+            instance.init(&installed.given.config, budget).await?;
             Ok(instance)
         };
         let came_up = match cell.unless_killed(come_up).await {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 
 use super::FileService;
 use crate::capability::CapabilityKind;
-use crate::component::ComponentId;
+use crate::component::{ComponentId, Environment};
 use crate::error::{FailureCode, Result};
 use crate::interface::WitFunction;
 use crate::messaging::{Body, ContentType, MessageId};
@@ -30,6 +30,8 @@ pub struct HostServices {
     pub storage: Arc<dyn StorageService>,
     /// `wasi:filesystem`.
     pub files: Arc<dyn FileService>,
+    /// `wasi:cli/environment`.
+    pub environment: Arc<Environment>,
     /// Functions of the embedder, in the order of the definitions that the component was loaded with.
     pub extensions: Arc<[Arc<dyn HostFunction>]>,
 }

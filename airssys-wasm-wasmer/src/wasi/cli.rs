@@ -1,4 +1,4 @@
-//! `wasi:cli`: no environment, no arguments, no terminal; an input that is at its end, and outputs that are logged.
+//! `wasi:cli`: the environment and arguments of the instance, no terminal; an input that is at its end, and outputs that are logged.
 
 use airssys_wasm_core::error::{TrapKind, WasmError};
 use airssys_wasm_core::runtime::Value;
@@ -9,7 +9,16 @@ use super::{Answer, Function};
 
 pub(super) fn find(interface: &str, function: &str) -> Option<Function> {
     let found: Function = match (interface, function) {
-        ("environment", "get-environment" | "get-arguments") => |_, _| Ok(Value::List(Vec::new())).into(),
+        ("environment", "get-environment") => |wasi, _| {
+            let pair = |(name, value): (&str, &str)| {
+                Value::Tuple(vec![Value::String(name.into()), Value::String(value.into())])
+            };
+            Ok(Value::List(wasi.environment.variables().map(pair).collect())).into()
+        },
+        ("environment", "get-arguments") => |wasi, _| {
+            let arguments = wasi.environment.arguments().map(|argument| Value::String(argument.into()));
+            Ok(Value::List(arguments.collect())).into()
+        },
         ("environment", "initial-cwd")
         | ("terminal-stdin", "get-terminal-stdin")
         | ("terminal-stdout", "get-terminal-stdout")

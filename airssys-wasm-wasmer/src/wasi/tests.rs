@@ -4,8 +4,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, SystemTime};
 
+use airssys_wasm_conformance::fakes::FakeHost;
 use airssys_wasm_core::component::ByteSize;
 use airssys_wasm_core::error::{Detail, Limit};
+use airssys_wasm_core::runtime::LoggingService;
 use airssys_wasm_engine::wasi::{MAX_WRITE, interfaces};
 
 use super::signatures::functions;
@@ -46,7 +48,9 @@ impl World {
     fn with(limits: &ResourceLimits) -> Self {
         let log = Arc::new(Collected::default());
         let ticker = Ticker::start(Duration::from_millis(1)).unwrap();
-        Self { wasi: Wasi::new(limits, &(Arc::clone(&log) as _), &ticker), log }
+        let services =
+            HostServices { logging: Arc::clone(&log) as _, ..FakeHost::new("acme/guest").services() };
+        Self { wasi: Wasi::new(limits, &services, &ticker), log }
     }
 
     fn start(&self, name: &str, arguments: Vec<Value>) -> Answer {
@@ -59,6 +63,7 @@ impl World {
         match self.start(name, arguments) {
             Answer::Now(answer) => answer,
             Answer::Later(answer) => block_on(answer),
+            Answer::Then(answer) => block_on(answer)?(&self.wasi),
         }
     }
 

@@ -30,10 +30,10 @@ pub(crate) fn flawed(inner: HostServices, flaw: Option<Flaw>, panicked: &Arc<Ato
         Arc::new(Function { inner: Arc::clone(function), flaw, panicked: Arc::clone(panicked) })
     });
     let extensions = functions.collect();
-    let files = Arc::clone(&inner.files);
+    let (files, environment) = (Arc::clone(&inner.files), Arc::clone(&inner.environment));
     let services = Arc::new(Services { inner, flaw, enabled: OnceLock::new() });
     let (logging, messaging) = (Arc::clone(&services), Arc::clone(&services));
-    HostServices { logging, messaging, storage: services, files, extensions }
+    HostServices { logging, messaging, storage: services, files, environment, extensions }
 }
 
 impl Services {

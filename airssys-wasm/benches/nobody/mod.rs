@@ -27,6 +27,7 @@ impl Nobody {
             messaging: nobody.clone(),
             storage: nobody,
             files: Arc::new(NoFiles),
+            environment: Arc::default(),
             extensions: Arc::new([]),
         }
     }

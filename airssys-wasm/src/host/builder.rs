@@ -19,6 +19,7 @@ use crate::deadlines::Deadlines;
 use crate::gate::Gate;
 use crate::message_id::MessageIds;
 use crate::router::Router;
+use crate::services::offered;
 use crate::subscriptions::Subscriptions;
 
 /// How many allowed and how many denied decisions are kept when no other sink is given.
@@ -134,6 +135,7 @@ impl HostBuilder {
             subscriptions: Subscriptions::default(),
             message_ids: MessageIds::new(),
             deadlines: Deadlines::start()?,
+            offered: offered(&self.extensions),
             extensions: self.extensions,
             limits: runtime.limits,
             max_component_size: runtime.max_component_size,

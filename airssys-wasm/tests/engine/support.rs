@@ -97,6 +97,7 @@ impl Services {
             messaging: Arc::clone(self) as _,
             storage: Arc::clone(self) as _,
             files: Arc::new(NoFiles),
+            environment: Arc::default(),
             extensions: extensions.into_iter().collect(),
         }
     }

@@ -15,6 +15,7 @@ use async_trait::async_trait;
 
 use crate::burden::{self, Hoard};
 use crate::code::CodeFolder;
+use crate::files::Files;
 use crate::flaw::Flaw;
 use crate::instance::{Live, bent};
 use crate::messaging::Messaging;
@@ -174,6 +175,7 @@ impl LoadedComponent for Loaded {
         let storage = Arc::new(storage);
         services.storage = storage.clone();
         services.messaging = Arc::new(Messaging::new(services.messaging, self.flaw));
+        services.files = Arc::new(Files::new(services.files, self.flaw));
         let limits = self.bend_limits(limits);
         match self.inner.instantiate(&limits, services, budget).await {
             Ok(inner) => {

@@ -329,6 +329,41 @@ flaws! {
     FilesReached => {
         "zoo.a33.files": "the canary",
     }
+    /// Whatever is refused of files, the guest is told that it was done.
+    FileRefusalsAreSuccesses => {
+        "host.files.directories_of_grants": "error no-entry",
+        "host.files.revoked": "open-at: \"error access\" was expected",
+        "host.files.wrong_pattern": "open-at: \"error access\" was expected",
+        "host.files.read_is_not_write": "\"error access\" was expected",
+        "host.files.right_grant": "\"error access\" was expected",
+        "host.files.paths_stay_beneath": "came to",
+        "host.files.moving_gives_no_right": "\"error access\" was expected",
+        "host.files.special_files_are_not_opened": "\"error not-permitted\" was expected",
+        "host.files.open_files_are_bounded": "\"error quota\" was expected",
+        "host.files.forbidden_wins": "a file that is forbidden",
+    }
+    /// The root is open to everybody.
+    RootGiven => {
+        "host.files.nothing_granted": "0 /",
+        "host.files.directories_of_grants": "3 /",
+    }
+    /// A path that leads out of its directory is opened by its words.
+    PathsBelieved => {
+        "host.files.paths_stay_beneath": "../other/secret\"] came to",
+    }
+    /// A symbolic link is followed.
+    LinksFollowed => {
+        "host.files.links_are_not_followed": "\"error loop\" was expected",
+        "host.files.swapped_for_a_link": "what was read while the directory was swapped",
+    }
+    /// Who asks for a link is refused, and finds it made.
+    LinksMade => {
+        "host.files.links_are_not_made": "files in the folder",
+    }
+    /// What is to be written at the end is written at the start.
+    AppendsAtStart => {
+        "host.files.does_what_wasi_says": "was expected",
+    }
     /// Names of the network are looked up, and found.
     LookupsSucceed => {
         "zoo.a34.network": "Answer(\"U\") was expected, the answer is \"!\"",

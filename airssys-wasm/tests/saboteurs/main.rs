@@ -20,6 +20,7 @@ use airssys_wasm_conformance::runner::{Suite, Verdict};
 mod burden;
 mod code;
 mod engine;
+mod files;
 mod flaw;
 mod instance;
 mod messaging;

@@ -14,6 +14,8 @@ mod burden;
 mod code;
 #[path = "../saboteurs/engine.rs"]
 mod engine;
+#[path = "../saboteurs/files.rs"]
+mod files;
 #[path = "../saboteurs/flaw.rs"]
 mod flaw;
 #[path = "../saboteurs/instance.rs"]

@@ -1,8 +1,8 @@
 //! Imports WASI, and reports how much of the world it was given.
 //!
-//! The payload is `clock` (replies with the seconds since the Unix epoch), `environment` (with the number of
-//! environment variables) or `directories` (with the number of directories that are open to it). A host that grants
-//! nothing answers zero to the last two.
+//! The payload is `clock` (replies with the seconds since the Unix epoch), `environment` (with the environment variables),
+//! `arguments` (with the arguments) or `directories` (with the number of directories that are open to it). Lists are separated by
+//! spaces. A host that gives nothing has no variables and arguments, and no directories.
 
 wit_bindgen::generate!({
     path: ["../../../wit", "wit"],
@@ -18,6 +18,10 @@ use wasi::filesystem::preopens;
 
 struct WasiClock;
 
+fn pairs(pairs: Vec<(String, String)>) -> String {
+    pairs.iter().map(|(name, value)| format!("{name}={value}")).collect::<Vec<_>>().join(" ")
+}
+
 impl Guest for WasiClock {
     fn init(_config: Vec<(String, String)>) -> Result<(), Failure> {
         Ok(())
@@ -26,12 +30,13 @@ impl Guest for WasiClock {
     fn execute(message: Message) -> Result<Body, Failure> {
         let reply = match message.body.payload.as_slice() {
             b"clock" => wall_clock::now().seconds.to_string(),
-            b"environment" => environment::get_environment().len().to_string(),
+            b"environment" => pairs(environment::get_environment()),
+            b"arguments" => environment::get_arguments().join(" "),
             b"directories" => preopens::get_directories().len().to_string(),
             _ => {
                 return Err(Failure {
                     code: FailureCode::InvalidInput,
-                    message: "the payload is none of `clock`, `environment`, `directories`".to_owned(),
+                    message: "the payload is none of `clock`, `environment`, `arguments`, `directories`".to_owned(),
                 });
             }
         };
