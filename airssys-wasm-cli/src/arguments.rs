@@ -10,6 +10,7 @@ use airssys_wasm::core::component::{ByteSize, ComponentId, ResourceLimits};
 use airssys_wasm::core::messaging::ContentType;
 use airssys_wasm::core::security::TrustLevel;
 use airssys_wasm::rights::moment;
+use airssys_wasm::signature::PublicKey;
 use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -55,6 +56,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: GrantsCommand,
     },
+    /// Makes a key for signatures, in a new file that its owner alone can read, and prints the public key.
+    Keygen {
+        /// The file, which must not be there yet
+        #[arg(value_hint = clap::ValueHint::FilePath)]
+        file: PathBuf,
+    },
+    /// Signs a component, with its manifest when that is what is given, in a file beside it: `PATH.sig`.
+    Sign(SignArguments),
+    /// Verifies the signature of a component. The exit code is 7 when it does not count.
+    Verify(VerifyArguments),
     /// Reads the audit trails that `run --audit-trail` writes.
     #[command(after_help = exit_code::help())]
     Audit {
@@ -78,6 +89,37 @@ pub(crate) enum Command {
         /// The shell that the script is for.
         shell: Shell,
     },
+}
+
+/// What is signed, and with which key.
+#[derive(Debug, Parser)]
+#[command(after_help = exit_code::help())]
+pub(crate) struct SignArguments {
+    /// A manifest (`Component.toml`), or a `.wasm` file that has none
+    #[arg(value_hint = clap::ValueHint::FilePath)]
+    pub(crate) path: PathBuf,
+
+    /// The file of the secret key
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) key: PathBuf,
+}
+
+/// What is verified, and whose signature counts.
+#[derive(Debug, Parser)]
+#[command(after_help = exit_code::help())]
+pub(crate) struct VerifyArguments {
+    /// A component, as it was signed: a manifest, or a `.wasm` file
+    #[arg(value_name = "[ID=]PATH", value_hint = clap::ValueHint::FilePath,
+          value_parser = OsStringValueParser::new().try_map(ComponentPath::parse))]
+    pub(crate) path: ComponentPath,
+
+    /// The only key that counts
+    #[arg(long, value_name = "KEY", required_unless_present = "rights", conflicts_with = "rights")]
+    pub(crate) key: Option<PublicKey>,
+
+    /// The file of rights that says whose signatures count
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub(crate) rights: Option<PathBuf>,
 }
 
 #[derive(Debug, Parser)]

@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 
 use airssys_wasm::Installation;
 use airssys_wasm::core::capability::Capability;
-use airssys_wasm::core::component::{ArtifactDigest, ComponentConfig, ComponentId};
+use airssys_wasm::core::component::{ArtifactDigest, ComponentConfig, ComponentId, Environment};
 use airssys_wasm::core::error::ErrorKind;
 use airssys_wasm::manifest::{Manifest, Wish};
 use airssys_wasm::rights::{Decision, Rights};
+use airssys_wasm::signature::{Signature, SignaturePolicy, Signatures};
 use sha2::{Digest, Sha256};
 
 use crate::arguments::RunArguments;
@@ -61,6 +62,13 @@ impl Candidate {
         &self.path
     }
 
+    /// The file beside it that its signature is in.
+    pub(crate) fn signature_file(&self) -> PathBuf {
+        let mut name = self.path.clone().into_os_string();
+        name.push(".sig");
+        name.into()
+    }
+
     /// What the author asks for.
     pub(crate) fn wishes(&self) -> &[Wish] {
         &self.wishes
@@ -91,7 +99,7 @@ pub(crate) fn input_problem(error: airssys_wasm::WasmError) -> Problem {
 
 /// The components of a command line, in its order, and what each was given there.
 #[derive(Debug)]
-pub(crate) struct Plan(Vec<Planned>);
+pub(crate) struct Plan(Vec<Planned>, Signatures);
 
 #[derive(Debug)]
 struct Planned {
@@ -101,12 +109,13 @@ struct Planned {
     environment: Environment,
     /// What the operator's file says.
     decision: Option<Decision>,
+    signature: Option<Signature>,
 }
 
 impl Plan {
     /// Reads the manifests, and hands out grants and configuration.
     pub(crate) fn make(arguments: &RunArguments) -> Result<Self, Problem> {
-        let mut plan = Self(Vec::new());
+        let mut plan = Self(Vec::new(), Signatures::default());
         for path in named_paths(arguments)? {
             plan.add(Candidate::find(&path)?)?;
         }
@@ -144,13 +153,21 @@ impl Plan {
         }
         let config = candidate.manifest.as_ref().map(|manifest| manifest.config.clone()).unwrap_or_default();
         let environment = Environment::new();
-        self.0.push(Planned { candidate, grants: Vec::new(), config, environment, decision: None });
+        self.0.push(Planned {
+            candidate,
+            grants: Vec::new(),
+            config,
+            environment,
+            decision: None,
+            signature: None,
+        });
         Ok(())
     }
 
     /// Gives each what the operator's file says, and refuses who waits for review.
     fn admit(&mut self, file: &Path) -> Result<(), Problem> {
         let rights = Rights::read(file).map_err(input_problem)?;
+        self.1 = rights.signatures.clone();
         for planned in &mut self.0 {
             let Candidate { id, wasm, .. } = &planned.candidate;
             let digest = digest_of(&inspect::read(wasm).map_err(input_problem)?);
@@ -162,6 +179,10 @@ impl Plan {
                     .advising(format!("to approve it: {}", explain::approve(file, path)))
             })?;
             planned.decision = Some(decision);
+            if rights.signatures.policy_for(id) != SignaturePolicy::Off {
+                planned.signature =
+                    Signature::read(&planned.candidate.signature_file()).map_err(input_problem)?;
+            }
         }
         Ok(())
     }
@@ -192,6 +213,11 @@ impl Plan {
         })
     }
 
+    /// Whose signatures count.
+    pub(crate) fn signatures(&self) -> Signatures {
+        self.1.clone()
+    }
+
     /// The component of the first PATH.
     pub(crate) fn first(&self) -> &ComponentId {
         &self.0[0].candidate.id
@@ -215,6 +241,10 @@ impl Plan {
                 .grant_all(planned.grants.iter().cloned());
             let installation = match &planned.decision {
                 Some(decision) => decision.apply(installation),
+                None => installation,
+            };
+            let installation = match &planned.signature {
+                Some(signature) => installation.signed(signature.clone()),
                 None => installation,
             };
             let decided = planned.decision.as_ref().and_then(|decision| decision.limits.clone());

@@ -28,6 +28,7 @@ mod messages;
 mod progress;
 mod report;
 mod run;
+mod signatures;
 mod storage;
 mod stores;
 mod suggestions;
@@ -42,6 +43,9 @@ fn main() -> process::ExitCode {
         Command::Audit { command } => audit::run(&command),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Grants { command } => grants::run(&command),
+        Command::Keygen { file } => signatures::keygen(&file),
+        Command::Sign(arguments) => signatures::sign(&arguments),
+        Command::Verify(arguments) => signatures::verify(&arguments),
         Command::Storage { command } => storage::run(&command),
         Command::Conformance(arguments) => conformance::run(&arguments),
         Command::Completions { shell } => {

@@ -79,6 +79,7 @@ impl<'a> Session<'a> {
             .config(config)
             .engine(engine)
             .audit(decisions.clone())
+            .signatures(plan.signatures())
             // Every handler has a deadline: there is no need for a second one.
             .request_timeout(Duration::MAX)
             .build();

@@ -427,7 +427,16 @@ fn a_component_finds_the_environment_it_is_given_and_no_other() {
     assert_eq!((ran.code, ran.stdout.trim()), (Some(0), ""), "{}", ran.stderr);
     let ran = airssys(&["run", &clock, "--env", "LANG=de", "--env", "X=a=b", "-m", "environment"]);
     assert_eq!((ran.code, ran.stdout.trim()), (Some(0), "LANG=de X=a=b"), "{}", ran.stderr);
-    let ran = airssys(&["run", &proposals, "--config", "greeting=Moin", "-m", "config greeting", "-m", "log a line"]);
+    let ran = airssys(&[
+        "run",
+        &proposals,
+        "--config",
+        "greeting=Moin",
+        "-m",
+        "config greeting",
+        "-m",
+        "log a line",
+    ]);
     assert_eq!((ran.code, ran.stdout.lines().next()), (Some(0), Some("Moin")), "{}", ran.stderr);
     assert!(ran.stderr.contains("ERROR") && ran.stderr.contains("guest: a line"), "{}", ran.stderr);
 }

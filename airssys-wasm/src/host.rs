@@ -38,6 +38,7 @@ use crate::installation::{Given, Installation, Installed};
 use crate::message_id::MessageIds;
 use crate::router::Router;
 use crate::services::Offered;
+use crate::signature::{Signatures, Statement};
 use crate::subscriptions::Subscriptions;
 
 /// Runs components. Cloning copies a pointer; when the last clone goes, everything that still runs is ended at once.
@@ -72,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) message_ids: MessageIds,
     pub(crate) deadlines: Deadlines,
     pub(crate) extensions: Vec<Arc<dyn HostFunction>>,
+    pub(crate) signatures: Signatures,
     /// What every host offers beside these.
     pub(crate) offered: Vec<&'static Offered>,
     pub(crate) limits: ResourceLimits,
@@ -174,7 +176,7 @@ impl Host {
     /// # Errors
     /// [`ComponentLoadFailed`](ErrorKind::ComponentLoadFailed) with a [`LoadFault`](airssys_wasm_core::error::LoadFault); [`ErrorKind::Io`] when the file cannot be read;
     /// [`Limit::ComponentSize`]; [`CapabilityDenied`](ErrorKind::CapabilityDenied) when the binary is not the one that is
-    /// [meant](Installation::digest); [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) when the id is taken, when the
+    /// [meant](Installation::digest), or has no [signature](HostBuilder::signatures) that counts; [`InvalidConfiguration`](ErrorKind::InvalidConfiguration) when the id is taken, when the
     /// engine cannot enforce a limit of the component, or when the component asks for a
     /// [supervision](Installation::supervision) or [deployment](Installation::deployment) that the host does not do.
     pub async fn install(&self, installation: Installation) -> Result<ComponentInfo> {
@@ -194,6 +196,8 @@ impl Host {
             deployment,
             trust,
             digest: meant,
+            manifest,
+            signature,
         } = installation;
         let fail = |error: WasmError| error.with("component", &id);
         supervision.check_supported().and_then(|()| deployment.check_supported()).map_err(fail)?;
@@ -207,6 +211,8 @@ impl Host {
         let described = source.describe();
         let (wasm, digest) = artifact::read(source, shared.max_component_size).await.map_err(fail)?;
         check_meant(meant, digest).map_err(fail)?;
+        let statement = Statement::about(digest, manifest);
+        shared.signatures.check(&id, &statement, signature.as_ref()).map_err(fail)?;
         let metering = if limits.fuel.is_some() { Metering::Fuel } else { Metering::Off };
         let component = match self.loaded(&digest, metering) {
             Some(component) => component,

@@ -15,6 +15,7 @@ use airssys_wasm_core::security::TrustLevel;
 
 use crate::gate::Grants;
 use crate::manifest::{Deployment, StorageQuota, Supervision};
+use crate::signature::{ManifestDigest, Signature};
 
 /// A component to be installed: its id, its binary, and what it may do. By itself it may do nothing.
 #[derive(Clone, Debug)]
@@ -36,6 +37,9 @@ pub struct Installation {
     pub(crate) trust: TrustLevel,
     /// The binary that is meant; any, when there is none.
     pub(crate) digest: Option<ArtifactDigest>,
+    /// What its signature is about beside the binary.
+    pub(crate) manifest: Option<ManifestDigest>,
+    pub(crate) signature: Option<Signature>,
 }
 
 /// Where the binary is.
@@ -98,6 +102,8 @@ impl Installation {
             deployment: Deployment::default(),
             trust: TrustLevel::Unknown,
             digest: None,
+            manifest: None,
+            signature: None,
         }
     }
 
@@ -200,6 +206,19 @@ impl Installation {
     #[must_use]
     pub fn digest(mut self, digest: ArtifactDigest) -> Self {
         self.digest = Some(digest);
+        self
+    }
+
+    /// Its signature, and the digest of its manifest, when it has one. What is made of a [`Manifest`](crate::manifest::Manifest) has
+    /// the digest already.
+    #[must_use]
+    pub fn signed(mut self, signature: Signature) -> Self {
+        self.signature = Some(signature);
+        self
+    }
+
+    pub(crate) fn manifest(mut self, digest: Option<ManifestDigest>) -> Self {
+        self.manifest = digest;
         self
     }
 

@@ -52,6 +52,7 @@ pub mod audit;
 pub mod gate;
 pub mod manifest;
 pub mod rights;
+pub mod signature;
 
 pub use airssys_wasm_core as core;
 pub use airssys_wasm_core::error::{Result, WasmError};

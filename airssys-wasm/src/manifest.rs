@@ -18,6 +18,7 @@ use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use serde::{Deserialize, Serialize};
 
 use crate::installation::{Installation, Source};
+use crate::signature::ManifestDigest;
 
 /// The file, version 1. [The book](https://github.com/airsstack/airssys-wasm/blob/main/docs/component-toml.md) has every key.
 ///
@@ -80,6 +81,9 @@ pub struct Manifest {
     /// How another version takes its place.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deployment: Deployment,
+    /// The digest of what was read, which signatures are about; none of one that was made in another way.
+    #[serde(skip)]
+    pub digest: Option<ManifestDigest>,
 }
 
 const VERSION: u32 = 1;
@@ -102,6 +106,8 @@ impl Manifest {
                 format!("manifest-version is {}; this host reads {VERSION}", manifest.manifest_version);
             return Err(invalid(message).advising("write `manifest-version = 1`, or use a newer host"));
         }
+        let document = toml::from_str(text).map_err(|refused| invalid(refused.to_string().trim_end()))?;
+        let manifest = Self { digest: Some(ManifestDigest::of(&document)), ..manifest };
         manifest.with_quota_in_limits(text)
     }
 
@@ -185,7 +191,8 @@ impl Manifest {
                 .config(self.config.clone())
                 .accepts(self.codecs.accepts.iter().cloned())
                 .supervision(self.supervision.clone())
-                .deployment(self.deployment.clone());
+                .deployment(self.deployment.clone())
+                .manifest(self.digest);
         match &self.limits {
             Some(limits) => installation.limits(limits.clone()),
             None => installation.storage_quota(self.storage.quota),

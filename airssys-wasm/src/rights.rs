@@ -20,6 +20,7 @@ use toml_edit::DocumentMut;
 
 use crate::installation::Installation;
 use crate::manifest::Wish;
+use crate::signature::Signatures;
 
 pub mod moment;
 
@@ -58,6 +59,9 @@ pub struct Rights {
     /// What was decided, by component.
     #[serde(default)]
     pub components: BTreeMap<ComponentId, Decision>,
+    /// Whose signatures count, and who must have one.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub signatures: Signatures,
 }
 
 /// What an operator decided about a component.
@@ -136,7 +140,7 @@ impl fmt::Display for Review {
 impl Rights {
     /// A file in which nothing was decided.
     pub fn new() -> Self {
-        Self { rights_version: VERSION, components: BTreeMap::new() }
+        Self { rights_version: VERSION, components: BTreeMap::new(), signatures: Signatures::default() }
     }
 
     /// Reads the text of a file.
@@ -316,6 +320,10 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     file.sync_all()?;
     drop(file);
     fs::rename(&new, path)
+}
+
+fn is_default(signatures: &Signatures) -> bool {
+    *signatures == Signatures::default()
 }
 
 fn is_unknown(trust: &TrustLevel) -> bool {

@@ -62,6 +62,7 @@ fn full() -> Manifest {
             intensity: Some(Intensity { max_restarts: 3, within: Duration::from_secs(60) }),
         },
         deployment: Deployment { strategy: Some(Strategy::BlueGreen) },
+        digest: None,
     }
 }
 
@@ -110,7 +111,8 @@ fn check_closed(schema: &Value, path: &str) {
 fn the_schema_has_the_keys_of_the_parser_and_no_others() {
     let manifest = full();
     let written = toml::to_string(&manifest).unwrap();
-    assert_eq!(Manifest::parse(&written).unwrap(), manifest, "{written}");
+    let read = Manifest { digest: None, ..Manifest::parse(&written).unwrap() };
+    assert_eq!(read, manifest, "{written}");
     let json = serde_json::to_value(&manifest).unwrap();
     validator().validate(&json).unwrap_or_else(|refused| panic!("{refused}"));
     let (mut of_parser, mut of_schema) = (BTreeSet::new(), BTreeSet::new());

@@ -20,6 +20,7 @@ use crate::gate::Gate;
 use crate::message_id::MessageIds;
 use crate::router::Router;
 use crate::services::offered;
+use crate::signature::Signatures;
 use crate::subscriptions::Subscriptions;
 
 /// How many allowed and how many denied decisions are kept when no other sink is given.
@@ -38,6 +39,7 @@ pub struct HostBuilder {
     policy: Option<Arc<dyn SecurityPolicy>>,
     audit: Option<Arc<dyn AuditSink>>,
     extensions: Vec<Arc<dyn HostFunction>>,
+    signatures: Signatures,
     request_timeout: Option<Duration>,
 }
 
@@ -81,6 +83,14 @@ impl HostBuilder {
     /// A function that components may import.
     pub fn extension(mut self, function: Arc<dyn HostFunction>) -> Self {
         self.extensions.push(function);
+        self
+    }
+
+    /// Whose signatures count, and which components must have one; nobody looks for signatures when nothing is said. They are
+    /// verified when a component is installed, over the bytes that are then compiled: what runs is what was verified, however
+    /// often it is started again.
+    pub fn signatures(mut self, signatures: Signatures) -> Self {
+        self.signatures = signatures;
         self
     }
 
@@ -135,6 +145,7 @@ impl HostBuilder {
             subscriptions: Subscriptions::default(),
             message_ids: MessageIds::new(),
             deadlines: Deadlines::start()?,
+            signatures: self.signatures,
             offered: offered(&self.extensions),
             extensions: self.extensions,
             limits: runtime.limits,
