@@ -55,6 +55,9 @@ pub struct RuntimeConfig {
     pub max_component_size: ByteSize,
     /// The most instances alive at a time.
     pub max_instances: u32,
+    /// The most memory that all components that run may have together, by their limits. None: whatever their limits come to.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub max_memory: Option<ByteSize>,
     /// The stack of a guest. Calls nested deeper trap.
     pub max_stack: ByteSize,
     /// Where compiled code is kept between runs. None: nowhere.
@@ -70,6 +73,7 @@ impl Default for RuntimeConfig {
         Self {
             max_component_size: ByteSize::mib(64),
             max_instances: 1_000,
+            max_memory: None,
             max_stack: ByteSize::kib(512),
             code_cache: None,
             limits: ResourceLimits::default(),

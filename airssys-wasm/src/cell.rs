@@ -14,6 +14,7 @@ use futures_util::task::AtomicWaker;
 use tokio::sync::oneshot;
 
 use crate::mailbox::{Mailbox, NoRoom, Reservation};
+use crate::rate::Rate;
 use crate::services::{PendingRequests, counted};
 use crate::waiting::{Waiting, WaitingOn};
 
@@ -28,8 +29,17 @@ pub(crate) struct Cell {
     pending: PendingRequests,
     waiting_on: WaitingOn,
     counters: Counters,
+    rates: Rates,
     killed: AtomicBool,
     kill: AtomicWaker,
+}
+
+/// What a component may do in a second, over all of its instances.
+#[derive(Debug)]
+pub(crate) struct Rates {
+    pub(crate) messages: Option<Rate>,
+    pub(crate) message_bytes: Option<Rate>,
+    pub(crate) log_bytes: Option<Rate>,
 }
 
 /// Something in a mailbox.
@@ -121,6 +131,11 @@ impl Cell {
         accepts: impl Into<Box<[ContentTypePattern]>>,
     ) -> Arc<Self> {
         let mailbox = Arc::new(Mailbox::new(&limits));
+        let rates = Rates {
+            messages: limits.messages_per_second.map(Rate::new),
+            message_bytes: limits.message_bytes_per_second.map(Rate::new),
+            log_bytes: limits.log_bytes_per_second.map(Rate::new),
+        };
         Arc::new(Self {
             id,
             limits,
@@ -129,6 +144,7 @@ impl Cell {
             pending: PendingRequests::default(),
             waiting_on: WaitingOn::default(),
             counters: Counters::default(),
+            rates,
             killed: AtomicBool::new(false),
             kill: AtomicWaker::new(),
         })
@@ -148,6 +164,10 @@ impl Cell {
 
     pub(crate) fn pending(&self) -> &PendingRequests {
         &self.pending
+    }
+
+    pub(crate) fn rates(&self) -> &Rates {
+        &self.rates
     }
 
     pub(crate) fn waiting_on(&self) -> &WaitingOn {

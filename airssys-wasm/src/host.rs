@@ -80,19 +80,27 @@ pub(crate) struct Shared {
     pub(crate) max_component_size: ByteSize,
     max_instances: u32,
     live_instances: Arc<AtomicU32>,
+    max_memory: Option<ByteSize>,
+    /// The memory limits of all that run, together.
+    live_memory: Arc<AtomicU64>,
     next_instance: AtomicU64,
     request_timeout: Duration,
     /// Whether the host is shutting down.
     closing: AtomicBool,
 }
 
-/// The right to one live instance, given back when dropped.
+/// The right to one live instance and to its memory, given back when dropped.
 #[derive(Debug)]
-pub(crate) struct LivePermit(Arc<AtomicU32>);
+pub(crate) struct LivePermit {
+    instances: Arc<AtomicU32>,
+    live_memory: Arc<AtomicU64>,
+    memory: u64,
+}
 
 impl Drop for LivePermit {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
+        self.live_memory.fetch_sub(self.memory, Ordering::AcqRel);
+        self.instances.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -110,17 +118,33 @@ impl Shared {
         Ok(())
     }
 
-    /// Counts one more live instance.
+    /// Counts one more live instance, and the memory that it may take.
     ///
     /// # Errors
-    /// [`Limit::LiveInstances`].
-    pub(crate) fn permit_instance(&self) -> Result<LivePermit> {
+    /// [`Limit::LiveInstances`]; [`Limit::Memory`] when all that run might take more than the host allows.
+    pub(crate) fn permit_instance(&self, memory: ByteSize) -> Result<LivePermit> {
         let one_more = |live| if live < self.max_instances { Some(live + 1) } else { None };
-        match self.live_instances.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more) {
-            Ok(_) => Ok(LivePermit(self.live_instances.clone())),
-            Err(_) => Err(WasmError::limited("start", Limit::LiveInstances)
+        self.live_instances.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).map_err(|_| {
+            WasmError::limited("start", Limit::LiveInstances)
                 .with("limit", self.max_instances)
-                .advising("stop a component, or raise `max-instances` of the host")),
+                .advising("stop a component, or raise `max-instances` of the host")
+        })?;
+        let (instances, live) = (self.live_instances.clone(), self.live_memory.clone());
+        // From here on it is given back.
+        let mut permit = LivePermit { instances, live_memory: live, memory: 0 };
+        let most = self.max_memory.map_or(u64::MAX, ByteSize::as_u64);
+        let more = |live: u64| live.checked_add(memory.as_u64()).filter(|sum| *sum <= most);
+        match self.live_memory.fetch_update(Ordering::AcqRel, Ordering::Acquire, more) {
+            Ok(_) => {
+                permit.memory = memory.as_u64();
+                Ok(permit)
+            }
+            Err(live) => Err(WasmError::limited("start", Limit::Memory)
+                .saying("all components that run might take more memory together than the host allows")
+                .with("limit", ByteSize::bytes(most))
+                .with("taken", ByteSize::bytes(live))
+                .with("needed", memory)
+                .advising("stop a component, lower its `memory`, or raise `max-memory` of the host")),
         }
     }
 }

@@ -41,6 +41,7 @@ mod installation;
 mod instance;
 mod mailbox;
 mod message_id;
+mod rate;
 mod router;
 mod services;
 mod subscriptions;

@@ -87,7 +87,8 @@ mod tests {
     #[test]
     fn a_million_takes_are_exact() {
         let rate = rate(1_000);
-        let taken = (0..1_000_000_u64).filter(|at| rate.take_after(Duration::from_micros(10 * at), 1)).count();
+        let taken =
+            (0..1_000_000_u64).filter(|at| rate.take_after(Duration::from_micros(10 * at), 1)).count();
         // Ten seconds, and the one that was kept before them.
         assert!((10_990..=11_000).contains(&taken), "{taken} were taken in ten seconds");
     }

@@ -29,6 +29,8 @@ pub(crate) struct UnitOfWork {
     pub(crate) logged: u64,
     /// Whether the line that tells of the cut was written.
     pub(crate) log_cut: bool,
+    /// Whether the log was told that lines are left out.
+    pub(crate) log_slowed: bool,
     writes: Writes,
     outbox: Vec<Outgoing>,
     /// Messages sent, those that have left already included.
@@ -86,6 +88,7 @@ impl UnitOfWork {
         self.deadline = deadline;
         self.logged = 0;
         self.log_cut = false;
+        self.log_slowed = false;
         if !self.is_empty() || self.writes.stored.is_some() {
             self.writes.clear();
             self.outbox.clear();
@@ -119,6 +122,11 @@ impl UnitOfWork {
         let fits = self.sent_messages < limits.outbox_messages as usize
             && self.sent_bytes.saturating_add(bytes) <= limits.outbox_bytes.as_usize();
         if fits { Ok(()) } else { Err(OutboxFull) }
+    }
+
+    /// How many requests are to leave that nobody waits for.
+    pub(crate) fn requests(&self) -> usize {
+        self.outbox.iter().filter(|outgoing| matches!(outgoing, Outgoing::Request { .. })).count()
     }
 
     /// Adds a message that [`check_outbox`](Self::check_outbox) found to fit.

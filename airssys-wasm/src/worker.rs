@@ -108,7 +108,7 @@ impl Worker {
         installed: Arc<Installed>,
         shared: Arc<Shared>,
     ) -> Result<Self> {
-        let permit = shared.permit_instance()?;
+        let permit = shared.permit_instance(installed.limits.memory)?;
         let live = Live::start(&installed, &cell, &shared).await?;
         Ok(Self { cell, installed, shared, live: Some(live), next_start: None, _permit: permit })
     }

@@ -29,7 +29,14 @@ fn validator() -> Validator {
 
 /// A manifest with every key, written out: a key more does not compile without a line more here.
 fn full() -> Manifest {
-    let limits = ResourceLimits { fuel: std::num::NonZeroU64::new(1_000_000), ..ResourceLimits::default() };
+    let some = std::num::NonZeroU64::new(1_000_000);
+    let limits = ResourceLimits {
+        fuel: some,
+        messages_per_second: some,
+        message_bytes_per_second: some,
+        log_bytes_per_second: some,
+        ..ResourceLimits::default()
+    };
     let pattern = |text: &str| text.parse().expect("the pattern is valid");
     Manifest {
         manifest_version: 1,

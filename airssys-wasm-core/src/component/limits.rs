@@ -49,6 +49,17 @@ pub struct ResourceLimits {
     pub storage_keys: u64,
     /// Bytes logged during one message; what is beyond is cut, and a line says so.
     pub log_bytes: ByteSize,
+    /// Messages sent, asked and published in a second, taken over all handlers. None: as many as the other limits allow.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub messages_per_second: Option<NonZeroU64>,
+    /// Bytes of these messages in a second. None: as many as the other limits allow.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub message_bytes_per_second: Option<NonZeroU64>,
+    /// Bytes logged in a second; lines beyond are left out, and a line says so. None: as many as the other limits allow.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub log_bytes_per_second: Option<NonZeroU64>,
+    /// Requests that were asked without waiting, and are not answered yet.
+    pub pending_requests: u32,
     /// Files and directories open at a time; more are refused to the guest.
     pub open_files: u32,
 }
@@ -73,6 +84,10 @@ impl Default for ResourceLimits {
             storage_bytes: ByteSize::mib(16),
             storage_keys: 100_000,
             log_bytes: ByteSize::kib(64),
+            messages_per_second: None,
+            message_bytes_per_second: None,
+            log_bytes_per_second: None,
+            pending_requests: 1_024,
             open_files: 64,
         }
     }

@@ -152,6 +152,8 @@ impl HostBuilder {
             max_component_size: runtime.max_component_size,
             max_instances: runtime.max_instances,
             live_instances: Arc::new(AtomicU32::new(0)),
+            max_memory: runtime.max_memory,
+            live_memory: Arc::default(),
             next_instance: AtomicU64::new(1),
             request_timeout: self.request_timeout.unwrap_or(REQUEST_TIMEOUT),
             closing: AtomicBool::new(false),

@@ -21,6 +21,7 @@ use crate::deadlines::Passed;
 use crate::host::Shared;
 use crate::instance::InstanceContext;
 use crate::mailbox::{NoRoom, Reservation};
+use crate::rate::Rate;
 use crate::subscriptions::MAX_SUBSCRIPTIONS;
 use crate::unit_of_work::{Interest, Outgoing};
 use crate::waiting::Waiting;
@@ -60,6 +61,7 @@ impl InstanceContext {
         receiver.reserve(body).map_err(|not_taken| not_taken_refusal(receiver, not_taken))
     }
 
+    /// Every message of this component goes through here, once everything else that can be known of it has been found in order.
     fn check_outbox(&self, body: &Body) -> Refusable<()> {
         self.unit().check_outbox(counted(body), self.limits()).map_err(|_| {
             let limits = self.limits();
@@ -67,7 +69,30 @@ impl InstanceContext {
                 "one message may be answered with {} messages of {} together",
                 limits.outbox_messages, limits.outbox_bytes
             ))
-        })
+        })?;
+        let rates = self.cell.rates();
+        let beyond = |rate: &Rate, what| {
+            let most = rate.per_second();
+            Err(MessagingRefusal::QueueFull(format!("{} may send {most} {what} in a second", self.id())))
+        };
+        if let Some(rate) = rates.message_bytes.as_ref().filter(|rate| !rate.take(counted(body) as u64)) {
+            return beyond(rate, "bytes of messages");
+        }
+        match rates.messages.as_ref().filter(|rate| !rate.take(1)) {
+            Some(rate) => beyond(rate, "messages"),
+            None => Ok(()),
+        }
+    }
+
+    /// What was asked without waiting and has no answer yet, by this handler and by those before it, stays within the bound.
+    fn check_pending(&self) -> Refusable<()> {
+        let most = self.limits().pending_requests as usize;
+        if self.unit().requests() + self.cell.pending().count() < most {
+            return Ok(());
+        }
+        Err(MessagingRefusal::TooLarge(format!(
+            "a component may wait for the answers to {most} requests at a time"
+        )))
     }
 
     fn pattern(&self, text: &str) -> Refusable<TopicPattern> {
@@ -142,6 +167,7 @@ impl MessagingService for InstanceContext {
         if !self.takes_replies {
             return Ok(Err(MessagingRefusal::Unavailable(MessagingFault::NoReplies.to_string())));
         }
+        granted!(self.check_pending());
         let room = granted!(self.room_for(&receiver, &body));
         // Room for the answer is kept from now on, so that it can always be delivered.
         let answer = granted!(
@@ -310,6 +336,11 @@ impl PendingRequests {
     /// Whether no answer is waited for.
     pub(crate) fn is_empty(&self) -> bool {
         self.lock().is_empty()
+    }
+
+    /// How many answers are waited for.
+    fn count(&self) -> usize {
+        self.lock().len()
     }
 
     /// Gives up on every request.
