@@ -16,12 +16,14 @@ fn full() -> HostConfig {
         deadline: Duration::from_millis(1_500),
         fuel: NonZeroU64::new(1_000),
         storage_keys: 7,
+        messages_per_second: NonZeroU64::new(5),
         ..ResourceLimits::default()
     };
     HostConfig {
         runtime: RuntimeConfig {
             max_component_size: ByteSize::kib(5),
             max_instances: 3,
+            max_memory: Some(ByteSize::mib(512)),
             max_stack: ByteSize::kib(256),
             code_cache: Some("cache".into()),
             limits,
@@ -93,6 +95,7 @@ fn what_is_not_understood_is_refused_with_a_reason() {
     check("[runtime.limits]\nmemory = -1", "a size such as \"64 MiB\"");
     check("[runtime.limits]\ndeadline = \"5\"", "`5` is not a duration");
     check("[runtime.limits]\nfuel = 0", "nonzero");
+    check("[runtime.limits]\nlog-bytes-per-second = 0", "nonzero");
     check("[security]\nmode = \"lax\"", "unknown variant `lax`");
     check("[security]\nforbidden = [\"storage:../x\"]", "storage:../x");
     check("[storage]\nbackend = \"oracle\"", "unknown variant `oracle`");

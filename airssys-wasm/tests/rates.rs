@@ -32,7 +32,7 @@ async fn sender(limits: ResourceLimits) -> (Host, ComponentId) {
 
 /// How many messages were sent of ten, and what was said of the rest.
 async fn flood(host: &Host, id: &ComponentId, bytes: usize) -> (u64, String) {
-    let answer = ask(host, id, &format!("send-flood acme/echo 10 {bytes}")).await.unwrap();
+    let answer = ask(host, id, &format!("send-flood acme/echo 10 {bytes}")).await.expect("it answers");
     let (sent, rest) = answer.split_once(" sent").expect("the answer says how many were sent");
     (sent.parse().expect("the number is one"), rest.to_owned())
 }

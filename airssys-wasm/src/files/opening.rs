@@ -186,6 +186,7 @@ fn refused_at(directory: &Dir, name: &str, failed: io::Error) -> FileRefusal {
 }
 
 /// What the guest is told of a failure of the system.
+#[expect(clippy::needless_pass_by_value, reason = "what `map_err` calls")]
 pub(super) fn refusal(failed: io::Error) -> FileRefusal {
     match failed.kind() {
         ErrorKind::NotFound => FileRefusal::NoEntry,

@@ -20,7 +20,7 @@ const SECRET: &str = "ed25519-secret:";
 /// Keys of small order, with which anything can be signed, are refused.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct PublicKey(VerifyingKey);
+pub struct PublicKey([u8; 32]);
 
 /// A text that is no public key, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,13 +32,14 @@ pub struct InvalidKey {
 
 impl PublicKey {
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(signature)).is_ok()
+        let signature = ed25519_dalek::Signature::from_bytes(signature);
+        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
     }
 }
 
 impl fmt::Display for PublicKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PUBLIC}{}", hexadecimal(self.0.as_bytes()))
+        write!(f, "{PUBLIC}{}", hexadecimal(&self.0))
     }
 }
 
@@ -60,7 +61,7 @@ impl FromStr for PublicKey {
         if key.is_weak() {
             return Err(refuse("it is of small order: anybody can sign for it"));
         }
-        Ok(Self(key))
+        Ok(Self(bytes))
     }
 }
 
@@ -145,7 +146,7 @@ impl SecretKey {
 
     /// The key that its signatures are verified with.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key())
+        PublicKey(self.0.verifying_key().to_bytes())
     }
 
     /// Signs a statement.
