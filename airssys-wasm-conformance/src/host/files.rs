@@ -360,6 +360,12 @@ contracts! { HostBench;
         /// What was open already is denied from the next call on, by every function that reaches files.
         fn revoked(t) {
             let place = Place::opened(t).await?;
+            place.allow("file-read:@/**")?;
+            place.comes_to(&["hold-list", "0"], "").await?;
+            let first = place.ask(&["next-entry"]).await?;
+            ensure!(!first.starts_with("error"), "the first entry of a list came to {first}");
+            place.deny("file-read:@/**")?;
+            place.comes_to(&["next-entry"], "error access").await?;
             place.denies_everything().await?;
             place.live.end().await
         }
@@ -593,10 +599,16 @@ contracts! { HostBench;
             for words in [&["open", "0", "read", "note"][..], &["open", "0", "read", "."], &["list", "0"]] {
                 place.comes_to(words, "error quota").await?;
             }
-            place.comes_to(&["read-stream", "2", "0"], "a note").await?;
+            // A stream holds bytes of its file, and counts as well.
+            for words in [&["read-stream", "2", "0"][..], &["hold-stream", "2"], &["append", "2", "x"]] {
+                place.comes_to(words, "error quota").await?;
+            }
+            place.comes_to(&["read", "2", "0", "9"], "a note").await?;
             place.comes_to(&["close", "1"], "").await?;
+            place.comes_to(&["read-stream", "2", "0"], "a note").await?;
             place.comes_to(&["list", "0"], "regular-file note").await?;
-            place.comes_to(&["open", "0", "read", "note"], "3").await?;
+            place.comes_to(&["hold-stream", "2"], "a").await?;
+            place.comes_to(&["open", "0", "read", "note"], "error quota").await?;
             place.live.end().await
         }
 

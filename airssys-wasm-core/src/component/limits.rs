@@ -60,7 +60,7 @@ pub struct ResourceLimits {
     pub log_bytes_per_second: Option<NonZeroU64>,
     /// Requests that were asked without waiting, and are not answered yet.
     pub pending_requests: u32,
-    /// Files and directories open at a time; more are refused to the guest.
+    /// Files, directories, and streams of files open at a time; more are refused to the guest.
     pub open_files: u32,
 }
 

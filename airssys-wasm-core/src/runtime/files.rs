@@ -51,6 +51,12 @@ pub trait Descriptor: fmt::Debug + Send + Sync {
     /// Opens what is at `path`.
     fn open_at(&self, path: &str, flags: OpenFlags) -> Underway<Arc<dyn Descriptor>, FileRefusal>;
 
+    /// The same file for a stream, which holds some of its bytes: that counts as one more open file.
+    ///
+    /// # Errors
+    /// [`FileRefusal::IsDirectory`]; [`FileRefusal::Quota`] when too many are open.
+    fn for_stream(&self) -> ServiceResult<Arc<dyn Descriptor>, FileRefusal>;
+
     /// At most `length` bytes from `offset` on. No bytes: the end, unless none were asked for.
     fn read(&self, offset: u64, length: usize) -> Underway<Vec<u8>, FileRefusal>;
 

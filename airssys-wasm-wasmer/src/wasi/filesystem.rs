@@ -161,7 +161,7 @@ fn kind(kind: FileKind) -> Value {
 fn read_via_stream(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
     let file = descriptor(wasi, &mut arguments)?;
     let offset = arguments.u64()?;
-    stream(wasi, arguments.operation, file, |file| {
+    stream(wasi, arguments.operation, &file, |file| {
         Resource::InputStream(Input::Piped(shared(streams::Input::new(FileSource::new(file, offset)))))
     })
 }
@@ -169,12 +169,12 @@ fn read_via_stream(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
 fn write_via_stream(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
     let file = descriptor(wasi, &mut arguments)?;
     let position = WritePosition::At(arguments.u64()?);
-    stream(wasi, arguments.operation, file, |file| written(file, position))
+    stream(wasi, arguments.operation, &file, |file| written(file, position))
 }
 
 fn append_via_stream(wasi: &Wasi, mut arguments: Arguments) -> Result<Value> {
     let file = descriptor(wasi, &mut arguments)?;
-    stream(wasi, arguments.operation, file, |file| written(file, WritePosition::End))
+    stream(wasi, arguments.operation, &file, |file| written(file, WritePosition::End))
 }
 
 fn written(file: Opened, position: WritePosition) -> Resource {
@@ -184,12 +184,12 @@ fn written(file: Opened, position: WritePosition) -> Resource {
 fn stream(
     wasi: &Wasi,
     operation: &'static str,
-    file: Opened,
+    file: &Opened,
     of: impl FnOnce(Opened) -> Resource,
 ) -> Result<Value> {
-    match file.kind() {
-        FileKind::Directory => Ok(err(code(FileRefusal::IsDirectory))),
-        _ => wasi.give(operation, of(file)).map(ok),
+    match file.for_stream()? {
+        Ok(file) => wasi.give(operation, of(file)).map(ok),
+        Err(refused) => Ok(err(code(refused))),
     }
 }
 

@@ -79,10 +79,8 @@ impl FilesView<'_> {
     /// A stream of a file.
     fn stream<T>(&self, resource: &Resource<types::Descriptor>, of: impl FnOnce(Opened) -> T) -> FsResult<T> {
         let descriptor = self.descriptor(resource).map_err(FsError::trap)?;
-        match descriptor.kind() {
-            FileKind::Directory => Err(code(FileRefusal::IsDirectory).into()),
-            _ => Ok(of(descriptor)),
-        }
+        let file = host::ask(OPERATION, || descriptor.for_stream()).map_err(FsError::trap)?;
+        file.map(of).map_err(|refused| code(refused).into())
     }
 }
 

@@ -32,7 +32,7 @@ enum Right {
 type Permission<T> = Result<std::result::Result<T, FileRefusal>>;
 
 /// A file or directory, and whose it is.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct FileDescriptor {
     instance: Arc<InstanceContext>,
     location: Location,
@@ -71,6 +71,11 @@ impl FileDescriptor {
     fn ask(&self, right: Right, location: &Location) -> Permission<()> {
         self.instance.count_host_call()?;
         Ok(self.check(right, location))
+    }
+
+    /// Counts the call, and asks whether this directory may still be listed.
+    pub(super) fn ask_to_list(&self) -> Permission<()> {
+        self.ask(Right::Read, &self.location)
     }
 
     fn check(&self, right: Right, location: &Location) -> std::result::Result<(), FileRefusal> {
@@ -153,6 +158,19 @@ impl Descriptor for FileDescriptor {
             let descriptor = Self { instance, location: place.location, flags, opened };
             Ok(Arc::new(descriptor) as Arc<dyn Descriptor>)
         })
+    }
+
+    fn for_stream(&self) -> Permission<Arc<dyn Descriptor>> {
+        self.instance.count_host_call()?;
+        let Some(opened) = self.opened.clone().filter(|opened| matches!(*opened.handle, Handle::File(_)))
+        else {
+            return Ok(Err(FileRefusal::IsDirectory));
+        };
+        let Some(counted) = self.instance.open_files.open(self.instance.limits().open_files) else {
+            return Ok(Err(FileRefusal::Quota));
+        };
+        let opened = Some(Opened { _counted: Arc::new(counted), ..opened });
+        Ok(Ok(Arc::new(Self { opened, ..self.clone() })))
     }
 
     fn read(&self, offset: u64, length: usize) -> Underway<Vec<u8>, FileRefusal> {
@@ -242,10 +260,11 @@ impl Descriptor for FileDescriptor {
         let Some(counted) = self.instance.open_files.open(self.instance.limits().open_files) else {
             return at_once(Ok(Err(FileRefusal::Quota)));
         };
-        let handle = self.handle();
+        let (handle, listed) = (self.handle(), self.clone());
         begin(move || match &*handle()? {
             Handle::Directory(directory) => {
-                Entries::of(directory, counted).map(|entries| Arc::new(entries) as Arc<dyn DirectoryEntries>)
+                let entries = Entries::of(listed, directory, counted)?;
+                Ok(Arc::new(entries) as Arc<dyn DirectoryEntries>)
             }
             Handle::File(_) => Err(FileRefusal::NotDirectory),
         })

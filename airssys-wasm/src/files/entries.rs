@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use airssys_wasm_core::runtime::{DirectoryEntries, DirectoryEntry, FileRefusal, Underway};
 use cap_std::fs::{Dir, ReadDir};
 
+use super::descriptor::FileDescriptor;
 use super::opening::{kind, refusal};
 use super::{OpenFile, at_once, begin};
 
@@ -14,7 +15,10 @@ const BATCH: usize = 64;
 
 /// The entries of a directory, as far as they are not read yet.
 #[derive(Debug)]
-pub(super) struct Entries(Arc<Mutex<Reading>>);
+pub(super) struct Entries {
+    listed: FileDescriptor,
+    reading: Arc<Mutex<Reading>>,
+}
 
 #[derive(Debug)]
 struct Reading {
@@ -25,22 +29,27 @@ struct Reading {
 }
 
 impl Entries {
-    pub(super) fn of(directory: &Dir, open: OpenFile) -> Result<Self, FileRefusal> {
+    pub(super) fn of(listed: FileDescriptor, directory: &Dir, open: OpenFile) -> Result<Self, FileRefusal> {
         let left = directory.entries().map_err(refusal)?;
         let reading = Reading { left, read: VecDeque::new(), is_at_end: false, _open: open };
-        Ok(Self(Arc::new(Mutex::new(reading))))
+        Ok(Self { listed, reading: Arc::new(Mutex::new(reading)) })
     }
 }
 
 impl DirectoryEntries for Entries {
     fn next(&self) -> Underway<Option<DirectoryEntry>, FileRefusal> {
+        match self.listed.ask_to_list() {
+            Ok(Ok(())) => {}
+            Ok(Err(refused)) => return at_once(Ok(Err(refused))),
+            Err(error) => return at_once(Err(error)),
+        }
         // A reading that was abandoned may still be under way.
-        if let Ok(mut reading) = self.0.try_lock()
+        if let Ok(mut reading) = self.reading.try_lock()
             && let Some(next) = reading.next_read()
         {
             return at_once(Ok(next));
         }
-        let reading = Arc::clone(&self.0);
+        let reading = Arc::clone(&self.reading);
         begin(move || {
             let mut reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
             reading.read_on();

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use airssys_wasm::core::error::Result;
 use airssys_wasm::core::runtime::{
     Descriptor, DirectoryEntries, FileKind, FileRefusal, FileService, FileStat, NewTime, OpenFlags,
-    SyncScope, Underway, WritePosition,
+    ServiceResult, SyncScope, Underway, WritePosition,
 };
 
 use crate::flaw::Flaw;
@@ -96,6 +96,10 @@ impl Descriptor for File {
                 None => Ok(Err(refused)),
             }
         })
+    }
+
+    fn for_stream(&self) -> ServiceResult<Arc<dyn Descriptor>, FileRefusal> {
+        Ok(self.inner.for_stream()?.map(|file| Self::wrap(file, self.flaw)))
     }
 
     fn read(&self, offset: u64, length: usize) -> Underway<Vec<u8>, FileRefusal> {
@@ -187,6 +191,10 @@ impl Descriptor for Content {
 
     fn open_at(&self, _: &str, _: OpenFlags) -> Underway<Arc<dyn Descriptor>, FileRefusal> {
         refused()
+    }
+
+    fn for_stream(&self) -> ServiceResult<Arc<dyn Descriptor>, FileRefusal> {
+        Ok(Ok(Arc::new(Self { location: self.location.clone(), bytes: self.bytes.clone() })))
     }
 
     fn read(&self, offset: u64, length: usize) -> Underway<Vec<u8>, FileRefusal> {

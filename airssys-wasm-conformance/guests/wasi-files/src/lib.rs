@@ -10,7 +10,9 @@
 //! - `read-stream DESCRIPTOR OFFSET`, `poll-stream DESCRIPTOR OFFSET`: all that follows, read by waiting or by polling
 //! - `write-stream DESCRIPTOR OFFSET TEXT`, `append DESCRIPTOR TEXT`, `push-stream DESCRIPTOR TEXT`, `splice FROM TO`
 //! - `stat DESCRIPTOR`, `stat-at DESCRIPTOR FLAGS PATH`: kind, size and number of names
-//! - `type`, `flags`, `advise`, `sync`, `sync-data`, `hash`, `set-times`, `list` and `hold-list` with `DESCRIPTOR`
+//! - `type`, `flags`, `advise`, `sync`, `sync-data`, `hash`, `set-times` and `list` with `DESCRIPTOR`
+//! - `hold-stream` and `hold-list` with `DESCRIPTOR`: a stream that is read from, or a list, which stays open; `next-entry` goes on with
+//!   the latest list
 //! - `set-size DESCRIPTOR SIZE`, `set-times-at DESCRIPTOR PATH`, `hash-at DESCRIPTOR PATH`, `same DESCRIPTOR DESCRIPTOR`
 //! - `make-directory`, `remove-directory`, `unlink` and `readlink` with `DESCRIPTOR PATH`
 //! - `rename DESCRIPTOR PATH DESCRIPTOR PATH`, `link DESCRIPTOR PATH DESCRIPTOR PATH`, `symlink DESCRIPTOR TARGET PATH`
@@ -38,6 +40,7 @@ struct WasiFiles;
 thread_local! {
     static OPEN: RefCell<Vec<Option<Descriptor>>> = const { RefCell::new(Vec::new()) };
     static LISTS: RefCell<Vec<DirectoryEntryStream>> = const { RefCell::new(Vec::new()) };
+    static STREAMS: RefCell<Vec<InputStream>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Why there is no reply.
@@ -162,6 +165,16 @@ fn run(command: &str) -> Reply {
             let entries = directory.read_directory()?;
             LISTS.with_borrow_mut(|lists| lists.push(entries));
             Ok(String::new())
+        }),
+        "next-entry" => LISTS.with_borrow(|lists| {
+            let entries = lists.last().ok_or(Trouble::Command("no list is held"))?;
+            Ok(entries.read_directory_entry()?.map(|entry| entry.name).unwrap_or_default())
+        }),
+        "hold-stream" => words.with(|file, _| {
+            let stream = file.read_via_stream(0)?;
+            let first = stream.blocking_read(1)?;
+            STREAMS.with_borrow_mut(|streams| streams.push(stream));
+            Ok(text(first))
         }),
         "make-directory" => {
             words.with(|directory, words| Ok(directory.create_directory_at(words.text()?).map(nothing)?))
