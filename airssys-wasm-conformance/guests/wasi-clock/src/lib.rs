@@ -36,7 +36,8 @@ impl Guest for WasiClock {
             _ => {
                 return Err(Failure {
                     code: FailureCode::InvalidInput,
-                    message: "the payload is none of `clock`, `environment`, `arguments`, `directories`".to_owned(),
+                    message: "the payload is none of `clock`, `environment`, `arguments`, `directories`"
+                        .to_owned(),
                 });
             }
         };

@@ -131,7 +131,8 @@ fn run(command: &str) -> Reply {
             Ok(format!("{} {} {}", kind(known.type_), known.size, known.link_count))
         }),
         "stat-at" => words.with(|directory, words| {
-            let follow = if words.text()? == "follow" { PathFlags::SYMLINK_FOLLOW } else { PathFlags::empty() };
+            let follow =
+                if words.text()? == "follow" { PathFlags::SYMLINK_FOLLOW } else { PathFlags::empty() };
             let known = directory.stat_at(follow, words.text()?)?;
             Ok(format!("{} {} {}", kind(known.type_), known.size, known.link_count))
         }),
@@ -148,13 +149,10 @@ fn run(command: &str) -> Reply {
             let hash = directory.metadata_hash_at(PathFlags::empty(), words.text()?)?;
             Ok(format!("{:016x}{:016x}", hash.upper, hash.lower))
         }),
-        "same" => {
-            words.with(|one, words| words.with(|other, _| Ok(one.is_same_object(other).to_string())))
-        }
+        "same" => words.with(|one, words| words.with(|other, _| Ok(one.is_same_object(other).to_string()))),
         "set-size" => words.with(|file, words| Ok(file.set_size(words.number()?).map(nothing)?)),
-        "set-times" => {
-            words.with(|file, _| Ok(file.set_times(NewTimestamp::Now, NewTimestamp::NoChange).map(nothing)?))
-        }
+        "set-times" => words
+            .with(|file, _| Ok(file.set_times(NewTimestamp::Now, NewTimestamp::NoChange).map(nothing)?)),
         "set-times-at" => words.with(|directory, words| {
             let path = words.text()?;
             let times = (NewTimestamp::NoChange, NewTimestamp::Now);
@@ -182,7 +180,9 @@ fn run(command: &str) -> Reply {
         "remove-directory" => {
             words.with(|directory, words| Ok(directory.remove_directory_at(words.text()?).map(nothing)?))
         }
-        "unlink" => words.with(|directory, words| Ok(directory.unlink_file_at(words.text()?).map(nothing)?)),
+        "unlink" => {
+            words.with(|directory, words| Ok(directory.unlink_file_at(words.text()?).map(nothing)?))
+        }
         "readlink" => words.with(|directory, words| Ok(directory.readlink_at(words.text()?)?)),
         "rename" => words.with(|directory, words| {
             let path = words.text()?;
