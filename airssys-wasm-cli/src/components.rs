@@ -9,7 +9,7 @@ use airssys_wasm::core::component::{ArtifactDigest, ComponentConfig, ComponentId
 use airssys_wasm::core::error::ErrorKind;
 use airssys_wasm::manifest::{Manifest, Wish};
 use airssys_wasm::rights::{Decision, Rights};
-use airssys_wasm::signature::{Signature, SignaturePolicy, Signatures};
+use airssys_wasm::signature::{Signature, SignaturePolicy, Signatures, Statement};
 use sha2::{Digest, Sha256};
 
 use crate::arguments::RunArguments;
@@ -67,6 +67,20 @@ impl Candidate {
         let mut name = self.path.clone().into_os_string();
         name.push(".sig");
         name.into()
+    }
+
+    /// Its signature, where the policy asks for one. One that is only warned of, and cannot be read, is none.
+    pub(crate) fn signature(&self, policy: SignaturePolicy) -> Result<Option<Signature>, Problem> {
+        match policy {
+            SignaturePolicy::Off => Ok(None),
+            SignaturePolicy::Require => Signature::read(&self.signature_file()).map_err(input_problem),
+            SignaturePolicy::Warn => Ok(Signature::read(&self.signature_file()).ok().flatten()),
+        }
+    }
+
+    /// What a signature of it is about.
+    pub(crate) fn statement(&self, digest: ArtifactDigest) -> Statement {
+        Statement::about(digest, self.manifest.as_ref().map(Manifest::digest))
     }
 
     /// What the author asks for.
@@ -179,10 +193,7 @@ impl Plan {
                     .advising(format!("to approve it: {}", explain::approve(file, path)))
             })?;
             planned.decision = Some(decision);
-            if rights.signatures.policy_for(id) != SignaturePolicy::Off {
-                planned.signature =
-                    Signature::read(&planned.candidate.signature_file()).map_err(input_problem)?;
-            }
+            planned.signature = planned.candidate.signature(rights.signatures.policy_for(id))?;
         }
         Ok(())
     }

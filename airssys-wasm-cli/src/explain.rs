@@ -10,6 +10,7 @@ use airssys_wasm::core::config::HostConfig;
 use airssys_wasm::core::security::{GrantsOnly, IsolationBoundary, Rule, SecurityContext};
 use airssys_wasm::gate::{Gate, Grants};
 use airssys_wasm::rights::{Decision, Review, Rights};
+use airssys_wasm::signature::{Doubt, SignaturePolicy};
 use serde::Serialize;
 
 use crate::access::OwnedAccess;
@@ -36,12 +37,32 @@ fn explain_to(arguments: &ExplainArguments, report: &mut Report) -> Result<Exit,
     let config = arguments.host_config.as_deref().map(configuration::read).transpose()?.unwrap_or_default();
     let rights = arguments.rights.as_deref().map(Rights::read).transpose().map_err(input_problem)?;
     let review = rights.as_ref().map(|rights| rights.admit(&candidate.id, &digest, candidate.wishes()));
-    let found = Explanation::new(arguments, &candidate, digest, &config, rights.as_ref(), review.as_ref());
+    let doubt = rights.as_ref().map_or(Ok(None), |rights| doubt_about(&candidate, digest, rights))?;
+    let mut found =
+        Explanation::new(arguments, &candidate, digest, &config, rights.as_ref(), review.as_ref());
+    if let Some(doubt) = doubt.filter(|_| found.waits.is_none()) {
+        found.waits = Some(format!("a signature is required: {doubt}"));
+        found.next_step = Some(doubt.next_step().to_owned());
+    }
     match arguments.output {
         Format::Json => report.object(&found)?,
         Format::Text => found.lines().iter().try_for_each(|line| report.line(line))?,
     }
     Ok(if found.is_satisfied() { Exit::Success } else { Exit::Denied })
+}
+
+/// What is wrong with its signature, where one is required.
+fn doubt_about(
+    candidate: &Candidate,
+    digest: ArtifactDigest,
+    rights: &Rights,
+) -> Result<Option<Doubt>, Problem> {
+    let policy = rights.signatures.policy_for(&candidate.id);
+    if policy != SignaturePolicy::Require {
+        return Ok(None);
+    }
+    let signature = candidate.signature(policy)?;
+    Ok(rights.signatures.verify(&candidate.id, &candidate.statement(digest), signature.as_ref()).err())
 }
 
 #[derive(Debug, Serialize)]

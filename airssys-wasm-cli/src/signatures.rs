@@ -1,15 +1,13 @@
 //! `airssys-wasm keygen`, `sign` and `verify`.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
 
-use airssys_wasm::manifest::Manifest;
 use airssys_wasm::rights::Rights;
 use airssys_wasm::signature::{SecretKey, Signature, Signatures, Statement, TrustedKey};
 
 use crate::arguments::{Format, SignArguments, VerifyArguments};
-use crate::components::{Candidate, input_problem};
+use crate::components::{Candidate, digest_of, input_problem};
 use crate::diagnostics::Problem;
 use crate::exit_code::Exit;
 use crate::inspect;
@@ -31,9 +29,7 @@ pub(crate) fn sign(arguments: &SignArguments) -> Exit {
         let candidate = Candidate::find(&ComponentPath { id: None, path: arguments.path.clone() })?;
         let key = SecretKey::read(&arguments.key).map_err(input_problem)?;
         let file = candidate.signature_file();
-        fs::write(&file, key.sign(&statement(&candidate)?).to_text()).map_err(|cause| {
-            Problem::usage(format!("the signature cannot be written to `{}`", file.display())).because(cause)
-        })?;
+        key.sign(&statement(&candidate)?).write(&file).map_err(input_problem)?;
         let what =
             if candidate.manifest.is_some() { "binary and manifest" } else { "binary without a manifest" };
         Ok(vec![format!("{} {what}, signed with {}: {}", candidate.id, key.public(), file.display())])
@@ -71,8 +67,7 @@ pub(crate) fn verify(arguments: &VerifyArguments) -> Exit {
 /// What a signature of this component is about.
 fn statement(candidate: &Candidate) -> Result<Statement, Problem> {
     let wasm = inspect::read(&candidate.wasm).map_err(input_problem)?;
-    let manifest: Option<&Manifest> = candidate.manifest.as_ref();
-    Ok(Statement::of(&wasm, manifest.and_then(|manifest| manifest.digest)))
+    Ok(candidate.statement(digest_of(&wasm)))
 }
 
 fn ended(command: impl FnOnce() -> Result<Vec<String>, Problem>) -> Exit {

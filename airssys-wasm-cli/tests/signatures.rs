@@ -100,6 +100,9 @@ fn a_key_is_private_and_never_written_over() {
 fn what_must_be_signed_runs_as_it_was_signed() {
     let signed = Signed::new();
     signed.refused("it is not signed");
+    let explained = airssys(&["explain", &signed.manifest, "--rights", &signed.rights]);
+    assert_eq!(explained.code, Some(7), "{}", explained.stderr);
+    assert!(explained.stdout.contains("a signature is required: it is not signed"), "{}", explained.stdout);
     let ran = signed.sign();
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("Component.toml.sig"), "{}", ran.stdout);
@@ -157,4 +160,8 @@ fn a_key_counts_for_its_own_components_alone() {
     let broken = signed.run();
     assert_ne!(broken.code, Some(0));
     assert!(broken.stderr.contains("Component.toml.sig"), "{}", broken.stderr);
+    signed.edit("rights.toml", "policy = \"require\"", "policy = \"warn\"");
+    let warned = signed.run();
+    assert_eq!(warned.code, Some(0), "{}", warned.stderr);
+    assert!(warned.stderr.contains("it is not signed"), "{}", warned.stderr);
 }

@@ -1,6 +1,7 @@
 //! What others see of a running component: its mailbox, what it waits for, what it has done.
 
 use std::future::{Future, poll_fn};
+use std::num::NonZeroU64;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,6 +41,8 @@ pub(crate) struct Rates {
     pub(crate) messages: Option<Rate>,
     pub(crate) message_bytes: Option<Rate>,
     pub(crate) log_bytes: Option<Rate>,
+    /// Lines that say that others are left out.
+    pub(crate) log_notices: Rate,
 }
 
 /// Something in a mailbox.
@@ -135,6 +138,7 @@ impl Cell {
             messages: limits.messages_per_second.map(Rate::new),
             message_bytes: limits.message_bytes_per_second.map(Rate::new),
             log_bytes: limits.log_bytes_per_second.map(Rate::new),
+            log_notices: Rate::new(NonZeroU64::MIN),
         };
         Arc::new(Self {
             id,

@@ -217,8 +217,8 @@ impl Installation {
         self
     }
 
-    pub(crate) fn manifest(mut self, digest: Option<ManifestDigest>) -> Self {
-        self.manifest = digest;
+    pub(crate) fn manifest(mut self, digest: ManifestDigest) -> Self {
+        self.manifest = Some(digest);
         self
     }
 

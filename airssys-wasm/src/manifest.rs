@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+mod origin;
 mod package;
 mod settings;
 mod suggestion;
 mod supervision;
 mod wishes;
 
+pub use origin::Origin;
 pub use package::{Build, InvalidLicence, Licence, Package};
 pub use settings::{Codecs, Storage, StorageQuota};
 pub use supervision::{Deployment, Intensity, Restart, Strategy, Supervision};
@@ -81,9 +83,9 @@ pub struct Manifest {
     /// How another version takes its place.
     #[serde(default, skip_serializing_if = "is_default")]
     pub deployment: Deployment,
-    /// The digest of what was read, which signatures are about; none of one that was made in another way.
+    /// What it was read from, which signatures are about.
     #[serde(skip)]
-    pub digest: Option<ManifestDigest>,
+    pub origin: Origin,
 }
 
 const VERSION: u32 = 1;
@@ -107,7 +109,8 @@ impl Manifest {
             return Err(invalid(message).advising("write `manifest-version = 1`, or use a newer host"));
         }
         let document = toml::from_str(text).map_err(|refused| invalid(refused.to_string().trim_end()))?;
-        let manifest = Self { digest: Some(ManifestDigest::of(&document)), ..manifest };
+        let origin = Origin::of(&manifest, ManifestDigest::of(&document));
+        let manifest = Self { origin, ..manifest };
         manifest.with_quota_in_limits(text)
     }
 
@@ -183,6 +186,12 @@ impl Manifest {
         wishes
     }
 
+    /// What a signature of it is about: the text that it was read from. A manifest that was changed since, or made in another way,
+    /// has a digest that nobody signs.
+    pub fn digest(&self) -> ManifestDigest {
+        self.origin.digest_of(self)
+    }
+
     /// The installation that it describes, with nothing granted.
     pub fn installation(&self) -> Installation {
         let installation =
@@ -192,7 +201,7 @@ impl Manifest {
                 .accepts(self.codecs.accepts.iter().cloned())
                 .supervision(self.supervision.clone())
                 .deployment(self.deployment.clone())
-                .manifest(self.digest);
+                .manifest(self.digest());
         match &self.limits {
             Some(limits) => installation.limits(limits.clone()),
             None => installation.storage_quota(self.storage.quota),

@@ -33,11 +33,23 @@ impl Rate {
         self.take_after(self.start.elapsed(), amount)
     }
 
+    /// Gives back what was taken, and not used after all.
+    pub(crate) fn give_back(&self, amount: u64) {
+        let cost = self.cost(amount).unwrap_or(0);
+        let given = |full_at: u64| Some(full_at.saturating_sub(cost));
+        let _ = self.full_at.try_update(Ordering::Relaxed, Ordering::Relaxed, given);
+    }
+
+    /// How long it takes to earn `amount`, rounded up.
+    fn cost(&self, amount: u64) -> Option<u64> {
+        let cost = (u128::from(amount) * u128::from(BURST)).div_ceil(u128::from(self.per_second.get()));
+        u64::try_from(cost).ok()
+    }
+
     /// As [`take`](Self::take), `elapsed` after the start.
     fn take_after(&self, elapsed: Duration, amount: u64) -> bool {
         let now = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX);
-        let cost = u128::from(amount) * u128::from(BURST) / u128::from(self.per_second.get());
-        let Ok(cost) = u64::try_from(cost) else { return false };
+        let Some(cost) = self.cost(amount) else { return false };
         let taken = |full_at: u64| {
             let next = full_at.max(now).checked_add(cost)?;
             (next - now <= BURST).then_some(next)
@@ -82,6 +94,14 @@ mod tests {
         assert!(!rate.take_after(SECOND / 10, 101));
         assert!(rate.take_after(SECOND / 10, 100));
         assert!(!rate.take_after(Duration::MAX, 1), "the end of time is not passed");
+        rate.give_back(100);
+        assert!(rate.take_after(SECOND / 10, 100), "what was given back");
+        assert!(!rate.take_after(SECOND / 10, 1));
+        let fast = Rate::new(NonZeroU64::MAX);
+        assert!(
+            fast.take_after(Duration::ZERO, 1) && fast.full_at.load(Ordering::Relaxed) == 1,
+            "nothing is free"
+        );
     }
 
     #[test]

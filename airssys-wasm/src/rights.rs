@@ -311,7 +311,7 @@ fn rewritten(text: &str, id: &ComponentId, decision: &Decision) -> Result<String
 }
 
 /// Writes a file beside it, and gives that its name.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
     let new = path.with_file_name(name);

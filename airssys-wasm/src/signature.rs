@@ -9,17 +9,22 @@ mod statement;
 mod trust;
 
 use std::fmt::Write;
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use serde::{Deserialize, Serialize};
+
+use crate::rights::replace;
 
 pub use self::keys::{InvalidKey, PublicKey, SecretKey};
 pub use self::statement::{ManifestDigest, Statement};
 pub use self::trust::{Doubt, Exemption, SignaturePolicy, Signatures, TrustedKey};
 
 const VERSION: u32 = 1;
+/// The most bytes of a signature file that are looked at.
+const LONGEST: u64 = 64 << 10;
 
 /// A signature, and the key that it is to be verified with. By itself it says nothing: see [`Signatures::check`].
 ///
@@ -74,7 +79,11 @@ impl Signature {
     /// # Errors
     /// Those of [`parse`](Self::parse); [`ErrorKind::Io`] when the file cannot be read.
     pub fn read(path: &Path) -> Result<Option<Self>> {
-        let text = match fs::read_to_string(path) {
+        let read = File::open(path).and_then(|file| {
+            let mut text = String::new();
+            file.take(LONGEST).read_to_string(&mut text).map(|_| text)
+        });
+        let text = match read {
             Ok(text) => text,
             Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => {
@@ -86,6 +95,20 @@ impl Signature {
             }
         };
         Self::parse(&text).map(Some).map_err(|error| error.with("path", path.display()))
+    }
+
+    /// Writes a signature file, in place of the one that was there, as a whole.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Io`] when it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        replace(path, &self.to_text()).map_err(|cause| {
+            WasmError::new(ErrorKind::Io, "write signature")
+                .saying("the file cannot be written")
+                .with("path", path.display())
+                .advising("check the permissions of its folder")
+                .because(cause)
+        })
     }
 
     /// The text of a signature file.

@@ -29,8 +29,6 @@ pub(crate) struct UnitOfWork {
     pub(crate) logged: u64,
     /// Whether the line that tells of the cut was written.
     pub(crate) log_cut: bool,
-    /// Whether the log was told that lines are left out.
-    pub(crate) log_slowed: bool,
     writes: Writes,
     outbox: Vec<Outgoing>,
     /// Messages sent, those that have left already included.
@@ -88,7 +86,6 @@ impl UnitOfWork {
         self.deadline = deadline;
         self.logged = 0;
         self.log_cut = false;
-        self.log_slowed = false;
         if !self.is_empty() || self.writes.stored.is_some() {
             self.writes.clear();
             self.outbox.clear();

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use airssys_wasm::core::component::{ComponentConfig, ResourceLimits};
 use airssys_wasm::manifest::{
-    Build, Codecs, Deployment, Intensity, Manifest, Messaging, Package, Restart, Storage, StorageQuota,
-    Strategy, Supervision, Wish,
+    Build, Codecs, Deployment, Intensity, Manifest, Messaging, Origin, Package, Restart, Storage,
+    StorageQuota, Strategy, Supervision, Wish,
 };
 use jsonschema::Validator;
 use serde_json::Value;
@@ -69,7 +69,7 @@ fn full() -> Manifest {
             intensity: Some(Intensity { max_restarts: 3, within: Duration::from_secs(60) }),
         },
         deployment: Deployment { strategy: Some(Strategy::BlueGreen) },
-        digest: None,
+        origin: Origin::default(),
     }
 }
 
@@ -118,7 +118,7 @@ fn check_closed(schema: &Value, path: &str) {
 fn the_schema_has_the_keys_of_the_parser_and_no_others() {
     let manifest = full();
     let written = toml::to_string(&manifest).unwrap();
-    let read = Manifest { digest: None, ..Manifest::parse(&written).unwrap() };
+    let read = Manifest { origin: Origin::default(), ..Manifest::parse(&written).unwrap() };
     assert_eq!(read, manifest, "{written}");
     let json = serde_json::to_value(&manifest).unwrap();
     validator().validate(&json).unwrap_or_else(|refused| panic!("{refused}"));

@@ -30,10 +30,10 @@ impl LoggingService for InstanceContext {
         }
         let limit = self.limits().log_bytes.as_u64();
         // A line that is longer than a second allows takes all of it.
-        let line = message.len() as u64;
+        let line = (message.len() as u64).max(1);
         let rate = self.cell.rates().log_bytes.as_ref();
         if let Some(rate) = rate.filter(|rate| !rate.take(line.min(rate.per_second()))) {
-            if !std::mem::replace(&mut self.unit().log_slowed, true) {
+            if self.cell.rates().log_notices.take(1) {
                 let (instance, limit) = (&self.security.instance, rate.per_second());
                 tracing::warn!(target: "airssys_wasm::guest", %instance, limit, "more is logged in a second than allowed: lines are left out");
             }
@@ -42,7 +42,7 @@ impl LoggingService for InstanceContext {
         let (room, cut_now) = {
             let mut unit = self.unit();
             let room = limit.saturating_sub(unit.logged);
-            unit.logged = unit.logged.saturating_add(line);
+            unit.logged = unit.logged.saturating_add(message.len() as u64);
             let over = unit.logged > limit;
             (room, over && !std::mem::replace(&mut unit.log_cut, over))
         };

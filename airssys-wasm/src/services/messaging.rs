@@ -31,6 +31,8 @@ pub(crate) const MESSAGE_OVERHEAD: usize = 64;
 
 type Refusable<T> = Result<T, MessagingRefusal>;
 
+const BYTES_A_SECOND: &str = "message-bytes-per-second";
+
 /// Ends the function with a refusal for the guest.
 macro_rules! granted {
     ($refusable:expr) => {
@@ -61,7 +63,6 @@ impl InstanceContext {
         receiver.reserve(body).map_err(|not_taken| not_taken_refusal(receiver, not_taken))
     }
 
-    /// Every message of this component goes through here, once everything else that can be known of it has been found in order.
     fn check_outbox(&self, body: &Body) -> Refusable<()> {
         self.unit().check_outbox(counted(body), self.limits()).map_err(|_| {
             let limits = self.limits();
@@ -69,19 +70,31 @@ impl InstanceContext {
                 "one message may be answered with {} messages of {} together",
                 limits.outbox_messages, limits.outbox_bytes
             ))
-        })?;
-        let rates = self.cell.rates();
-        let beyond = |rate: &Rate, what| {
+        })
+    }
+
+    /// Takes a message from what this component may send in a second: asked last, so that what is refused for another reason does
+    /// not count.
+    fn take_rate(&self, body: &Body) -> Refusable<()> {
+        let (rates, bytes) = (self.cell.rates(), counted(body) as u64);
+        let beyond = |rate: &Rate, limit, what| {
             let most = rate.per_second();
-            Err(MessagingRefusal::QueueFull(format!("{} may send {most} {what} in a second", self.id())))
+            let text =
+                format!("{} may send {most} {what} in a second; its limit `{limit}` says so", self.id());
+            Err(if bytes > most && limit == BYTES_A_SECOND {
+                MessagingRefusal::TooLarge(format!("the message counts {bytes} bytes, and {text}"))
+            } else {
+                MessagingRefusal::QueueFull(text)
+            })
         };
-        if let Some(rate) = rates.message_bytes.as_ref().filter(|rate| !rate.take(counted(body) as u64)) {
-            return beyond(rate, "bytes of messages");
+        if let Some(rate) = rates.messages.as_ref().filter(|rate| !rate.take(1)) {
+            return beyond(rate, "messages-per-second", "messages");
         }
-        match rates.messages.as_ref().filter(|rate| !rate.take(1)) {
-            Some(rate) => beyond(rate, "messages"),
-            None => Ok(()),
+        let Some(rate) = rates.message_bytes.as_ref().filter(|rate| !rate.take(bytes)) else { return Ok(()) };
+        if let Some(messages) = &rates.messages {
+            messages.give_back(1);
         }
+        beyond(rate, BYTES_A_SECOND, "bytes of messages")
     }
 
     /// What was asked without waiting and has no answer yet, by this handler and by those before it, stays within the bound.
@@ -121,6 +134,7 @@ impl MessagingService for InstanceContext {
         self.count_host_call()?;
         let receiver = granted!(self.receiver(target));
         let room = granted!(self.room_for(&receiver, &body));
+        granted!(self.take_rate(&body));
         let bytes = counted(&body);
         let envelope = self.envelope(MessageType::OneWay, body);
         let id = envelope.id;
@@ -141,6 +155,7 @@ impl MessagingService for InstanceContext {
         granted!(self.check_outbox(&body));
         let waiting = Waiting::begin(&self.cell, &receiver);
         let waiting = granted!(waiting.map_err(|cycle| MessagingRefusal::Cycle(cycle.to_string())));
+        granted!(self.take_rate(&body));
         let mut envelope = self.envelope(MessageType::Request, body);
         envelope.deadline = deadline;
         let (reply, answer) = oneshot::channel();
@@ -176,6 +191,7 @@ impl MessagingService for InstanceContext {
                 .reserve(MESSAGE_OVERHEAD)
                 .map_err(|no_room| no_room_refusal(self.id(), no_room))
         );
+        granted!(self.take_rate(&body));
         let bytes = counted(&body);
         let envelope = self.envelope(MessageType::Request, body);
         let id = envelope.id;
@@ -196,6 +212,7 @@ impl MessagingService for InstanceContext {
         let access = Access::Messaging { address: topic.as_str() };
         granted!(self.demand(access).map_err(|denial| MessagingRefusal::Denied(denial.to_string())));
         granted!(self.check_outbox(&body));
+        granted!(self.take_rate(&body));
         let (id, bytes) = (self.next_message_id(), counted(&body));
         self.unit().send(Outgoing::Publish { id, topic, body }, bytes);
         Ok(Ok(id))

@@ -1,19 +1,22 @@
 //! Keys, and the files of secret ones.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Write};
 use std::path::Path;
 use std::str::FromStr;
 
 use airssys_wasm_core::error::{ErrorKind, Result, WasmError};
 use ed25519_dalek::{Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 use super::{Signature, Statement, bytes_of, hexadecimal};
 
 const PUBLIC: &str = "ed25519:";
 const SECRET: &str = "ed25519-secret:";
+/// The most bytes of the file of a key that are looked at.
+const LONGEST: usize = 256;
 
 /// A key that signatures are verified with: `ed25519:` and 64 hexadecimal digits.
 ///
@@ -58,6 +61,9 @@ impl FromStr for PublicKey {
         let bytes: [u8; 32] =
             bytes.ok_or_else(|| refuse("write `ed25519:` and 64 lower-case hexadecimal digits"))?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| refuse("it is no point of the curve"))?;
+        if key.to_edwards().compress().to_bytes() != bytes {
+            return Err(refuse("it is not written as this key is written"));
+        }
         if key.is_weak() {
             return Err(refuse("it is of small order: anybody can sign for it"));
         }
@@ -88,17 +94,17 @@ impl SecretKey {
     /// # Errors
     /// [`ErrorKind::Io`] when the system has none.
     pub fn generate() -> Result<Self> {
-        let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|cause| {
+        let mut seed = Zeroizing::new([0; 32]);
+        getrandom::fill(&mut *seed).map_err(|cause| {
             WasmError::new(ErrorKind::Io, "generate key")
                 .saying("the system does not provide random numbers")
                 .because(cause.to_string())
         })?;
-        Ok(Self::from_seed(seed))
+        Ok(Self::from_seed(&seed))
     }
 
-    pub(super) fn from_seed(seed: [u8; 32]) -> Self {
-        Self(SigningKey::from_bytes(&seed))
+    pub(super) fn from_seed(seed: &[u8; 32]) -> Self {
+        Self(SigningKey::from_bytes(seed))
     }
 
     /// Reads the file of a key.
@@ -108,16 +114,19 @@ impl SecretKey {
     /// when others than its owner can read it.
     pub fn read(path: &Path) -> Result<Self> {
         let unreadable = |cause| file_error(path, "the file of the key cannot be read").because(cause);
-        check_private(path, &fs::metadata(path).map_err(unreadable)?)?;
-        let text = fs::read_to_string(path).map_err(unreadable)?;
-        let seed = text.trim_end().strip_prefix(SECRET).and_then(bytes_of);
+        let file = File::open(path).map_err(unreadable)?;
+        check_private(path, &file.metadata().map_err(unreadable)?)?;
+        // As long as it gets, so that no copy of it is left behind when it grows.
+        let mut text = Zeroizing::new(String::with_capacity(LONGEST));
+        file.take(LONGEST as u64).read_to_string(&mut text).map_err(unreadable)?;
+        let seed = text.trim_end().strip_prefix(SECRET).and_then(bytes_of).map(Zeroizing::new);
         let seed = seed.ok_or_else(|| {
             WasmError::new(ErrorKind::InvalidConfiguration, "read key")
                 .saying("the file holds no secret key")
                 .with("path", path.display())
                 .advising("make one with `airssys-wasm keygen FILE`")
         })?;
-        Ok(Self::from_seed(seed))
+        Ok(Self::from_seed(&seed))
     }
 
     /// Writes the key into a new file that its owner alone can read.
@@ -129,10 +138,11 @@ impl SecretKey {
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let text = format!("{SECRET}{}\n", hexadecimal(self.0.as_bytes()));
+        let digits = Zeroizing::new(hexadecimal(self.0.as_bytes()));
         let written = options.open(path).and_then(|mut file| {
-            file.write_all(text.as_bytes())?;
-            file.sync_all()
+            let written = [SECRET, &digits, "\n"].iter().try_for_each(|part| file.write_all(part.as_bytes()));
+            // Half of a key is worse than none.
+            written.and_then(|()| file.sync_all()).inspect_err(|_| drop(fs::remove_file(path)))
         });
         written.map_err(|cause| match cause.kind() {
             std::io::ErrorKind::AlreadyExists => {

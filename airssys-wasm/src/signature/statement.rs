@@ -5,6 +5,7 @@ use sha2::{Digest, Sha256};
 
 /// What every signed text begins with, so that a signature for something else is none for a component.
 const DOMAIN: &[u8] = b"airssys-wasm component signature, version 1\0";
+const UNREAD: &[u8] = b"airssys-wasm manifest, not read\0";
 const MANIFEST_DOMAIN: &[u8] = b"airssys-wasm manifest, version 1\0";
 
 /// This binary, with this manifest, or with none.
@@ -42,6 +43,11 @@ impl Statement {
 pub struct ManifestDigest([u8; 32]);
 
 impl ManifestDigest {
+    /// Of a manifest that was not read from a text: nobody signs it.
+    pub(crate) fn unread() -> Self {
+        Self(Sha256::digest(UNREAD).into())
+    }
+
     /// Of the tables of a manifest, as they are written: a default that somebody writes down is another text.
     pub(crate) fn of(document: &toml::Table) -> Self {
         let mut document = document.clone();

@@ -1,6 +1,7 @@
 use airssys_wasm_core::component::ComponentId;
 
 use super::*;
+use std::fs;
 
 const MANIFEST: &str = r#"
 manifest-version = 1
@@ -17,7 +18,7 @@ reason = "to count"
 const WASM: &[u8] = b"\0asm and so on";
 
 fn secret(seed: u8) -> SecretKey {
-    SecretKey::from_seed([seed; 32])
+    SecretKey::from_seed(&[seed; 32])
 }
 
 fn manifest(text: &str) -> Option<ManifestDigest> {
@@ -50,7 +51,7 @@ fn keys_and_signatures_are_those_of_rfc_8032() {
             "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a",
         ),
     ] {
-        let key = SecretKey::from_seed(bytes_of(seed).unwrap()).public();
+        let key = SecretKey::from_seed(&bytes_of(seed).unwrap()).public();
         assert_eq!(key.to_string(), format!("ed25519:{public}"));
         assert!(key.verifies(message, &bytes_of(signature).unwrap()));
         assert!(!key.verifies(b"another", &bytes_of(signature).unwrap()));
@@ -140,6 +141,26 @@ fn a_signature_is_of_one_component_and_one_manifest() {
     assert_eq!(verify(&Statement::of(b"another", manifest(MANIFEST)), &key.sign(&with)), doubt);
     assert_eq!(verify(&with, &key.sign(&without)), doubt, "signed without a manifest");
     assert_eq!(verify(&without, &key.sign(&with)), doubt, "signed with a manifest");
+}
+
+#[test]
+fn a_manifest_that_was_changed_since_is_not_what_was_signed() {
+    use crate::manifest::Manifest;
+    let read = Manifest::parse(MANIFEST).unwrap();
+    assert_eq!(Some(read.digest()), manifest(MANIFEST));
+    let mut moved = read.clone();
+    moved.package.component = "elsewhere.wasm".into();
+    assert_eq!(moved.digest(), read.digest(), "the path of the binary");
+    let mut widened = read.clone();
+    widened.capabilities[0].capability = "storage:**".parse().unwrap();
+    let mut unlimited = read.clone();
+    unlimited.limits = Some(airssys_wasm_core::component::ResourceLimits::default());
+    let made = Manifest { origin: crate::manifest::Origin::default(), ..read.clone() };
+    for changed in [widened, unlimited, made] {
+        assert_eq!(changed.digest(), ManifestDigest::unread());
+        let signed = secret(1).sign(&Statement::of(WASM, Some(read.digest())));
+        assert!(!signed.is_of(&Statement::of(WASM, Some(changed.digest()))));
+    }
 }
 
 #[test]
