@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 
-use airssys_wasm::WasmError;
 use airssys_wasm::core::capability::CapabilityKind;
 use airssys_wasm::core::component::{ByteSize, ComponentId};
 use airssys_wasm::core::config::RuntimeConfig;
@@ -12,6 +11,7 @@ use airssys_wasm::core::error::{ErrorKind, Limit};
 use airssys_wasm::core::interface::{COMPONENT, WORLD_EXPORTS, WitInstance, WitInterface, check_exports};
 use airssys_wasm::core::runtime::{EngineProfile, LoadOptions, RuntimeEngine};
 use airssys_wasm::manifest::Wish;
+use airssys_wasm::{Host, WasmError};
 use serde::Serialize;
 
 use crate::arguments::{Format, InspectArguments};
@@ -72,7 +72,9 @@ fn interface(engine: &dyn RuntimeEngine, wasm: &[u8]) -> Result<WitInterface, Wa
         .enable_all()
         .build()
         .map_err(|cause| WasmError::new(ErrorKind::Io, "start").because(cause))?;
-    let loaded = runtime.block_on(engine.load(wasm, LoadOptions::default()))?;
+    let loaded = runtime.block_on(
+        engine.load(wasm, LoadOptions { extensions: Host::offered_functions(), ..LoadOptions::default() }),
+    )?;
     Ok(loaded.interface().clone())
 }
 
@@ -238,7 +240,9 @@ impl<'a> Interface<'a> {
 }
 
 fn import_note(name: &str) -> &'static str {
-    if name.starts_with("wasi:") {
+    if name.starts_with("wasi:filesystem/") {
+        "linked; files need file-read or file-write"
+    } else if name.starts_with("wasi:") {
         "linked, nothing granted"
     } else if name.starts_with("airssys:core/") {
         "of the host"

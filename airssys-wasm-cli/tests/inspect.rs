@@ -30,6 +30,11 @@ fn a_component_is_described() {
 
 #[test]
 fn wasi_is_linked_with_nothing_granted() {
+    let ran = airssys(&["inspect", &guest("wasi-proposals")]);
+    assert_eq!(ran.code, Some(0), "what `run` runs can be looked at: {}", ran.stderr);
+    assert!(ran.stdout.contains("wasi:config/store@0.2.0-rc.1"), "{}", ran.stdout);
+    let ran = airssys(&["inspect", &guest("wasi-files")]);
+    assert!(ran.stdout.contains("files need file-read or file-write"), "{}{}", ran.stdout, ran.stderr);
     let ran = airssys(&["inspect", &guest("wasi-clock")]);
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     for text in ["wasi:clocks/wall-clock@0.2.6  (linked, nothing granted)", "grants: none needed"] {

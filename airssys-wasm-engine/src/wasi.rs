@@ -1,4 +1,4 @@
-//! WASI 0.2 with nothing granted, as far as it is the same on every engine.
+//! WASI 0.2, as far as it is the same on every engine: what is linked, outputs as lines of a log, and streams of files.
 
 mod streams;
 

@@ -22,7 +22,8 @@ use airssys_wasm_core::error::{ErrorKind, Limit, MessagingFault, Result, WasmErr
 use airssys_wasm_core::interface::{self, WitInterface, check_exports};
 use airssys_wasm_core::messaging::{Body, MessageId, Sender};
 use airssys_wasm_core::runtime::{
-    CodeOrigin, ComponentHandle, EngineProfile, HostFunction, LoadOptions, Metering, RuntimeEngine,
+    CodeOrigin, ComponentHandle, EngineProfile, HostFunction, HostFunctionDefinition, LoadOptions, Metering,
+    RuntimeEngine,
 };
 use airssys_wasm_core::security::{HostAct, TrustLevel};
 use airssys_wasm_core::storage::{Durability, StorageBackend, StorageProfile};
@@ -37,7 +38,7 @@ use crate::gate::{Gate, Grants};
 use crate::installation::{Given, Installation, Installed};
 use crate::message_id::MessageIds;
 use crate::router::Router;
-use crate::services::Offered;
+use crate::services::{Offered, offered};
 use crate::signature::{Signatures, Statement};
 use crate::subscriptions::Subscriptions;
 
@@ -190,6 +191,12 @@ impl Host {
     /// and a store in memory.
     pub fn builder() -> HostBuilder {
         HostBuilder::default()
+    }
+
+    /// The functions that every host offers to components beside those of its engine: what a component is to be loaded with by
+    /// who only looks at it.
+    pub fn offered_functions() -> Vec<HostFunctionDefinition> {
+        offered(&[]).into_iter().map(|function| function.definition.clone()).collect()
     }
 
     /// Loads and checks a component, and keeps it ready to be started. No code of it runs.

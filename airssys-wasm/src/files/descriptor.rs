@@ -12,7 +12,6 @@ use airssys_wasm_core::runtime::{
     Descriptor, DirectoryEntries, FileKind, FileRefusal, FileStat, NewTime, OpenFlags, SyncScope, Underway,
     WritePosition,
 };
-
 use cap_std::fs::Dir;
 
 use super::entries::Entries;
@@ -100,12 +99,20 @@ impl FileDescriptor {
         self.location.join(path)
     }
 
-    /// The file, when it was opened as one, and for this.
+    /// Counts one more open file.
+    fn count(&self) -> std::result::Result<OpenFile, FileRefusal> {
+        self.instance.open_files.open(self.instance.limits().open_files).ok_or(FileRefusal::Quota)
+    }
+
+    /// What was opened, when it is a file.
+    fn opened_file(&self) -> std::result::Result<Opened, FileRefusal> {
+        let opened = self.opened.clone().filter(|opened| matches!(*opened.handle, Handle::File(_)));
+        opened.ok_or(FileRefusal::IsDirectory)
+    }
+
+    /// The file, when it was opened for this.
     fn file(&self, right: Right) -> std::result::Result<Opened, FileRefusal> {
-        let Some(opened) = self.opened.clone().filter(|opened| matches!(*opened.handle, Handle::File(_)))
-        else {
-            return Err(FileRefusal::IsDirectory);
-        };
+        let opened = self.opened_file()?;
         let may = match right {
             Right::Read => self.flags.read,
             Right::Write => self.flags.write,
@@ -148,9 +155,7 @@ impl Descriptor for FileDescriptor {
         if changes && flags.read {
             permitted!(Ok(self.check(Right::Read, &place.location)));
         }
-        let Some(counted) = self.instance.open_files.open(self.instance.limits().open_files) else {
-            return at_once(Ok(Err(FileRefusal::Quota)));
-        };
+        let counted = permitted!(Ok(self.count()));
         let instance = Arc::clone(&self.instance);
         begin(move || {
             let handle = Arc::new(opening::open(&place, flags)?);
@@ -162,15 +167,10 @@ impl Descriptor for FileDescriptor {
 
     fn for_stream(&self) -> Permission<Arc<dyn Descriptor>> {
         self.instance.count_host_call()?;
-        let Some(opened) = self.opened.clone().filter(|opened| matches!(*opened.handle, Handle::File(_)))
-        else {
-            return Ok(Err(FileRefusal::IsDirectory));
-        };
-        let Some(counted) = self.instance.open_files.open(self.instance.limits().open_files) else {
-            return Ok(Err(FileRefusal::Quota));
-        };
-        let opened = Some(Opened { _counted: Arc::new(counted), ..opened });
-        Ok(Ok(Arc::new(Self { opened, ..self.clone() })))
+        Ok(self.opened_file().and_then(|opened| {
+            let opened = Some(Opened { _counted: Arc::new(self.count()?), ..opened });
+            Ok(Arc::new(Self { opened, ..self.clone() }) as Arc<dyn Descriptor>)
+        }))
     }
 
     fn read(&self, offset: u64, length: usize) -> Underway<Vec<u8>, FileRefusal> {
@@ -257,9 +257,7 @@ impl Descriptor for FileDescriptor {
         if self.kind() != FileKind::Directory {
             return at_once(Ok(Err(FileRefusal::NotDirectory)));
         }
-        let Some(counted) = self.instance.open_files.open(self.instance.limits().open_files) else {
-            return at_once(Ok(Err(FileRefusal::Quota)));
-        };
+        let counted = permitted!(Ok(self.count()));
         let (handle, listed) = (self.handle(), self.clone());
         begin(move || match &*handle()? {
             Handle::Directory(directory) => {
